@@ -1,0 +1,1 @@
+"""Delivery: the command line, the demonstration, and the set-up of a federation."""

@@ -1,0 +1,1 @@
+"""Between agencies: the coordinator, the requester's core, and how messages travel."""

@@ -1,0 +1,179 @@
+"""The coordinator: passes questions on, gathers answers, has sums opened, decides (specification §4).
+
+It serves two calls: `evaluate`, which it forwards to a quorum of keyholders, and `ask`, which it answers with one
+signed decision a subject, or not at all.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from federation.transport import Transport
+from protocol.agreement.roster import COORDINATOR
+from protocol.codec import Random, decode, encode
+from protocol.errors import (
+    DecodeError,
+    IndeterminateError,
+    LaneError,
+    NotGrantedError,
+    OpeningError,
+    PeerError,
+    QuotaError,
+    ReplayedError,
+)
+from protocol.messages import Ask, Evaluate, Evaluated, Look, Open, Prove
+from protocol.paillier import Randomiser
+from protocol.rounds import coordinator as rounds
+from protocol.rounds.keyholder import receive_evaluate
+from protocol.rounds.ledger import Ledger, admit, logged
+from protocol.rounds.party import Party
+from protocol.wire import read
+
+# What a party may say against the requester itself; anything else that fails is that party's silence.
+REFUSALS = (NotGrantedError, QuotaError, ReplayedError)
+
+T = TypeVar("T")
+
+
+class Coordinator:
+    """One coordinator of one agreement and epoch."""
+
+    def __init__(
+        self,
+        party: Party,
+        transport: Transport,
+        ledger: Ledger,
+        randomiser: Randomiser,
+        clock: Callable[[], int],
+        random: Random,
+    ) -> None:
+        self._party = party
+        self._transport = transport
+        self._ledger = ledger
+        self._randomiser = randomiser
+        self._clock = clock
+        self._random = random
+
+    async def handle(self, kind: str, data: bytes) -> bytes:
+        """Serve one call of a requester, or of an agency that seals.
+
+        Raises:
+            PeerError: refused, and nothing was computed; an IndeterminateError names who did not answer.
+        """
+        if kind == Evaluate.TYPE:
+            return await self.evaluate(data)
+        if kind == Ask.TYPE:
+            return await self.ask(data)
+        raise DecodeError("not a call that a coordinator serves")
+
+    async def evaluate(self, data: bytes) -> bytes:
+        """Pass `evaluate` on to keyholders; returns the map {keyholder: evaluated} of a quorum's replies.
+
+        The replies are for the sender to verify; C only sees to it that there are t.
+        """
+        now = self._clock()
+        with logged(self._ledger, Evaluate.TYPE, now) as entry:
+            request = receive_evaluate(self._party, data, now)
+            entry.header = request.header
+            admit(self._ledger, self._party.terms, Evaluate.TYPE, request.header, now)
+
+            async def evaluated(keyholder: str) -> bytes:
+                reply = await self._transport.send(keyholder, Evaluate.TYPE, data)
+                self._party.receive_reply(reply, Evaluated, request, keyholder, self._clock())
+                return reply
+
+            return encode(await self._quorum(evaluated))
+
+    async def ask(self, data: bytes) -> bytes:
+        """Answer a question, the array [ask, look], with one signed decision a subject over all agencies."""
+        now = self._clock()
+        with logged(self._ledger, Ask.TYPE, now) as entry:
+            session = rounds.receive(self._party, *_ask_and_look(data), now)
+            entry.header = session.ask.header
+            admit(self._ledger, self._party.terms, Ask.TYPE, session.ask.header, now)
+            agencies = self._party.terms.agencies
+            answers, failed = await _gather(agencies, lambda agency: self._answer(session, agency))
+            if failed:
+                raise IndeterminateError(failed)
+            sums = rounds.add(self._party, session, answers, self._randomiser, self._random)
+            lanes = await self._open(session, sums)
+            return rounds.decide(self._party, session, lanes, self._clock())
+
+    async def _answer(self, session: rounds.Session, agency: str) -> tuple[int | None, ...]:
+        reply = await self._transport.send(agency, Ask.TYPE, session.ask.raw)
+        return rounds.accept(self._party, session, agency, reply, self._clock())
+
+    async def _open(self, session: rounds.Session, sums: rounds.Sums) -> tuple[tuple[int, ...], ...]:
+        shares = await asyncio.gather(*(self._open_chunk(session, chunk) for chunk in sums.chunks))
+        try:
+            return rounds.opened(self._party, session, sums, shares)
+        except OpeningError as error:
+            raise IndeterminateError(await self._culprits(session, sums, shares), "wrong opening share from") from error
+        except LaneError as error:
+            # Which agency put a lane out of bound cannot be said without telling who matched.
+            raise IndeterminateError([COORDINATOR], "integrity failure at") from error
+
+    async def _open_chunk(self, session: rounds.Session, chunk: rounds.Chunk) -> dict[str, int]:
+        async def share(keyholder: str) -> int:
+            request = rounds.open_request(self._party, session, chunk, keyholder, self._clock())
+            reply = await self._transport.send(keyholder, Open.TYPE, request)
+            return rounds.accept_share(self._party, read(request, Open), keyholder, reply, self._clock())
+
+        return await self._quorum(share)
+
+    async def _culprits(self, session: rounds.Session, sums: rounds.Sums, shares: Iterable[dict[str, int]]) -> set[str]:
+        """Ask for share proofs, and name the keyholders whose proof is missing or does not verify."""
+        culprits: set[str] = set()
+        for chunk, parts in zip(sums.chunks, shares, strict=True):
+
+            async def prove(keyholder: str, chunk: rounds.Chunk = chunk, parts: dict[str, int] = parts) -> None:
+                request = rounds.prove_request(self._party, session, chunk, keyholder, self._clock())
+                reply = await self._transport.send(keyholder, Prove.TYPE, request)
+                rounds.accept_proof(
+                    self._party, read(request, Prove), keyholder, parts[keyholder], reply, self._clock()
+                )
+
+            _, failed = await _gather(parts, prove)
+            culprits.update(failed)
+        return culprits
+
+    async def _quorum(self, ask: Callable[[str], Awaitable[T]]) -> dict[str, T]:
+        """Ask t keyholders, and for each that fails one of the others, until t answered.
+
+        Raises:
+            IndeterminateError: too few are left; names all that failed.
+        """
+        waiting = list(self._party.terms.keyholders)
+        answers: dict[str, T] = {}
+        failed: set[str] = set()
+        while needed := self._party.terms.threshold - len(answers):
+            if len(waiting) < needed:
+                raise IndeterminateError(failed, "no quorum without")
+            batch, waiting = waiting[:needed], waiting[needed:]
+            answered, missing = await _gather(batch, ask)
+            answers.update(answered)
+            failed.update(missing)
+        return answers
+
+
+async def _gather(parties: Iterable[str], ask: Callable[[str], Awaitable[T]]) -> tuple[dict[str, T], set[str]]:
+    """Ask all at once; returns {party: answer} and who gave none that verifies. A refusal of R is raised."""
+    parties = list(parties)
+    results = await asyncio.gather(*(ask(party) for party in parties), return_exceptions=True)
+    answers: dict[str, T] = {}
+    failed: set[str] = set()
+    for party, result in zip(parties, results, strict=True):
+        if isinstance(result, REFUSALS) or (isinstance(result, BaseException) and not isinstance(result, PeerError)):
+            raise result
+        if isinstance(result, BaseException):
+            failed.add(party)
+        else:
+            answers[party] = result
+    return answers, failed
+
+
+def _ask_and_look(data: bytes) -> tuple[bytes, bytes]:
+    match decode(data, Ask.LIMIT + Look.LIMIT + 64):
+        case [bytes() as ask, bytes() as look]:
+            return ask, look
+    raise DecodeError("not an ask and a look")

@@ -1,0 +1,55 @@
+"""The requester's core: from identifiers to verified decisions, with whatever a reply is worth checked here.
+
+Identifiers never leave this process: what travels is blinded, hashed under the joint key, or sealed.
+"""
+
+from collections.abc import Callable, Sequence
+
+from federation.transport import Transport
+from protocol.agreement.roster import COORDINATOR
+from protocol.codec import Random, encode
+from protocol.errors import DecodeError, IndeterminateError, PeerError
+from protocol.identifiers import Identifier, to_bytes
+from protocol.messages import Ask, Decision, Evaluate
+from protocol.rounds import requester as rounds
+from protocol.rounds.party import Party
+from protocol.wire import Signed
+
+
+class Requester:
+    """One requester of one agreement and epoch."""
+
+    def __init__(self, party: Party, transport: Transport, clock: Callable[[], int], random: Random) -> None:
+        self._party = party
+        self._transport = transport
+        self._clock = clock
+        self._random = random
+
+    async def check(self, subjects: Sequence[Identifier], purpose: str, case: str) -> tuple[Signed[Decision], ...]:
+        """Ask about up to 120 subjects for one purpose and case; returns their decisions in order.
+
+        Raises:
+            IndeterminateError: no decision; names who did not answer, or answered wrongly.
+            PeerError: the question was refused.
+        """
+        blinding, request = rounds.evaluate(
+            self._party,
+            [to_bytes(subject) for subject in subjects],
+            purpose=purpose,
+            case=case,
+            now=self._clock(),
+            random=self._random,
+        )
+        evaluated = await self._transport.send(COORDINATOR, Evaluate.TYPE, request)
+        try:
+            pseudonyms = rounds.pseudonyms(self._party, blinding, evaluated, self._clock())
+        except DecodeError as error:
+            raise IndeterminateError([COORDINATOR], "wrong answer from") from error
+        question, asked, looked = rounds.ask(
+            self._party, pseudonyms, purpose=purpose, now=self._clock(), random=self._random
+        )
+        reply = await self._transport.send(COORDINATOR, Ask.TYPE, encode([asked, looked]))
+        try:
+            return rounds.decisions(self._party, question, reply, self._clock())
+        except PeerError as error:
+            raise IndeterminateError([COORDINATOR], "wrong answer from") from error

@@ -1,0 +1,1 @@
+"""One agency: its listings and their life, sealing, answering, keyholding."""

@@ -1,0 +1,1 @@
+"""A node's two databases; nothing else in `nodes` queries."""

@@ -1,0 +1,53 @@
+"""Engines: SQLite made durable and forgetful, or PostgreSQL as it is.
+
+A node has two databases, its listings and its protocol state, so that what must be forgotten soon and what must never
+be rolled back do not share a file.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlmodel import Session
+
+BUSY_TIMEOUT_MS: Final = 30_000
+
+_PRAGMAS: Final = (
+    f"busy_timeout = {BUSY_TIMEOUT_MS}",  # first: the others may have to wait for another process
+    "journal_mode = WAL",
+    "synchronous = FULL",  # in WAL mode anything less may lose a commit when the power fails
+    "secure_delete = ON",  # a deleted row is overwritten, not just unlinked
+    "foreign_keys = ON",
+)
+
+
+def open_engine(url: str) -> Engine:
+    """Open the database at `url` (`sqlite:////path` or `postgresql+psycopg://…`); any process may share it."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """A session that writes: committed at the end of the block, rolled back if it raises."""
+    with Session(engine.execution_options(writes=True)) as session, session.begin():
+        yield session
+
+
+def _prepare(connection: DBAPIConnection, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin alone
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # A writer takes its lock at once: if it read first and then asked for the lock, SQLite would have to refuse it.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,1 @@
+"""The agreement as a pure document: model, validator, what follows from it, and the roster of keys that binds it."""

@@ -1,0 +1,39 @@
+"""What an agreement needs to know of a catalogue's preset. The catalogue itself is data files of the nodes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from protocol.agreement.model import Effect, Rank, Severity, SubjectKind
+from protocol.errors import AgreementError
+
+# How long a listing or measure of a class has effect at most; the classes' order is that of these terms.
+MAX_MONTHS: dict[Severity, int] = {"minor": 3, "general": 12, "serious": 36}
+
+# Ranks of a legal basis, the lowest first.
+RANKS: tuple[Rank, ...] = ("local-regulation", "central-policy", "regulation", "law")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A kind of register.
+
+    `severity` is the class of its gravest ground, `effects` are those of the measures it may feed, `competent` the
+    agencies that may bring it, `rank` the lowest legal basis that suffices, `subject_kinds` whom it may list.
+
+    Raises:
+        AgreementError: it would let points, positive records or minor grounds restrict.
+    """
+
+    id: str
+    kind: Literal["listing", "points", "incentive"]
+    severity: Severity
+    effects: frozenset[Effect]
+    competent: tuple[str, ...] | Literal["any"]
+    rank: Rank
+    subject_kinds: frozenset[SubjectKind]
+
+    def __post_init__(self) -> None:
+        if self.kind != "listing" and self.effects != {"incentive"}:
+            raise AgreementError(f"preset {self.id}: points and positive records bring incentives only")
+        if self.severity == "minor" and "restriction" in self.effects:
+            raise AgreementError(f"preset {self.id}: minor grounds never restrict")

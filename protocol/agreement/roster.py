@@ -1,0 +1,102 @@
+"""The roster: who takes part in an agreement's epoch, under which keys, signed by every agency.
+
+It binds the agreement (by digest), every party's Ed25519 and X25519 public key, the OPRF public key with each
+keyholder's public share, and the opening key's published values. Whoever holds it can verify every message.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from protocol.codec import decode, encode
+from protocol.envelope import SIGNATURE_BYTES, pae
+from protocol.errors import AgreementError, DecodeError
+from protocol.messages import MAX_MODULUS_BYTES
+from protocol.wire import (
+    HASH_BYTES,
+    MAX_PARTIES,
+    array,
+    by_party,
+    from_map,
+    is_octets,
+    octets,
+    to_map,
+    whole,
+)
+
+COORDINATOR = "coordinator"
+PAYLOAD_TYPE = "application/vnd.concordat.v1.roster+cbor"
+LIMIT = 256 << 10
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Public keys of one agreement and epoch.
+
+    `signing` (Ed25519) and `sealing` (X25519) map every party's id to 32 bytes. `oprf_shares[j - 1]` is keyholder j's
+    K_j; `modulus`, `commitments` and `coprime_proof` are the ceremony's published values, big-endian in N's width.
+    """
+
+    agreement: bytes = octets(HASH_BYTES)
+    epoch: int = whole(1 << 31)
+    signing: Mapping[str, bytes] = by_party(is_octets(32))
+    sealing: Mapping[str, bytes] = by_party(is_octets(32))
+    oprf_public: bytes = octets(32)
+    oprf_shares: tuple[bytes, ...] = array(is_octets(32), MAX_PARTIES)
+    modulus: bytes = octets(1, MAX_MODULUS_BYTES)
+    commitments: tuple[bytes, ...] = array(is_octets(1, MAX_MODULUS_BYTES), MAX_PARTIES)
+    coprime_proof: tuple[bytes, ...] = array(is_octets(1, MAX_MODULUS_BYTES), MAX_PARTIES)
+
+    def sign(self, key: Ed25519PrivateKey) -> bytes:
+        """One agency's signature over the roster."""
+        return key.sign(pae(PAYLOAD_TYPE, encode(to_map(self))))
+
+
+@dataclass(frozen=True)
+class SignedRoster:
+    """A roster and the agencies' signatures over it."""
+
+    roster: Roster
+    signatures: Mapping[str, bytes]
+
+    def to_bytes(self) -> bytes:
+        """Encode for file and wire."""
+        return encode([PAYLOAD_TYPE, encode(to_map(self.roster)), dict(self.signatures)])
+
+    @staticmethod
+    def from_bytes(data: bytes) -> "SignedRoster":
+        """Decode; the signatures are not verified yet.
+
+        Raises:
+            DecodeError: not the canonical encoding of a signed roster.
+        """
+        match decode(data, LIMIT):
+            case [str() as kind, bytes() as payload, dict() as signatures] if kind == PAYLOAD_TYPE and all(
+                map(is_octets(SIGNATURE_BYTES), signatures.values())
+            ):
+                return SignedRoster(from_map(Roster, _as_map(decode(payload, LIMIT))), signatures)
+        raise DecodeError("not a signed roster")
+
+    def verify(self, agencies: tuple[str, ...]) -> None:
+        """Verify that exactly these agencies signed, each under its own key in the roster.
+
+        Raises:
+            AgreementError: a signature is missing, too many, or does not verify.
+        """
+        if set(self.signatures) != set(agencies):
+            raise AgreementError("the roster is not signed by exactly the agreement's agencies")
+        signed = pae(PAYLOAD_TYPE, encode(to_map(self.roster)))
+        for agency in agencies:
+            try:
+                key = Ed25519PublicKey.from_public_bytes(self.roster.signing[agency])
+                key.verify(self.signatures[agency], signed)
+            except (InvalidSignature, KeyError) as error:
+                raise AgreementError(f"the roster's signature by {agency} does not verify") from error
+
+
+def _as_map(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise DecodeError("roster is not a map")
+    return value

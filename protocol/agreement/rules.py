@@ -1,0 +1,62 @@
+"""Rules: from a subject's lanes to the measures that apply (design: domain "Agreement", protocol §5).
+
+A rule **fires** if undisputed listings alone suffice: count >= min_agencies, and weight >= min_weight and
+points >= min_points where it asks for them. A measure applies if any of its rules fires.
+
+A measure is **disputed** if none of its rules fires, but one would if disputed listings counted: at least one agency
+has disputed listings only, and count + disputed >= min_agencies. Weight and points of disputed listings do not travel,
+so for this flag, and never for an effect, `min_weight` and `min_points` are taken as fulfilled. The flag therefore says
+"a dispute is open that may matter", not "would apply".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from protocol.agreement.model import Agreement, When
+from protocol.lanes import LaneKind, LaneLayout
+
+
+@dataclass(frozen=True)
+class MeasureOutcome:
+    """A measure of the decision: it applies, or (disputed) might if a dispute ends against the subject."""
+
+    measure: str
+    disputed: bool
+
+
+def outcome(
+    agreement: Agreement, layout: LaneLayout, values: Sequence[int], requester: str
+) -> tuple[MeasureOutcome, ...]:
+    """Return the measures for one subject that this requester implements, in the agreement's order.
+
+    `values` are the sums over all agencies, one a lane, checked against their bounds (`protocol.lanes.check`).
+
+    Raises:
+        NotGrantedError: the agreement names no such requester.
+    """
+    sums = {(lane.condition, lane.kind): value for lane, value in zip(layout.lanes, values, strict=True)}
+    implements = agreement.requester(requester).implements
+    outcomes = []
+    for measure in agreement.measures:
+        whens = [rule.when for rule in agreement.rules if rule.measure == measure.id and measure.id in implements]
+        if any(_fires(when, sums) for when in whens):
+            outcomes.append(MeasureOutcome(measure.id, disputed=False))
+        elif any(_is_disputed(when, sums) for when in whens):
+            outcomes.append(MeasureOutcome(measure.id, disputed=True))
+    return tuple(outcomes)
+
+
+_Sums = dict[tuple[tuple[str, ...], LaneKind], int]
+
+
+def _fires(when: When, sums: _Sums) -> bool:
+    return (
+        sums[when.condition, LaneKind.COUNT] >= when.min_agencies
+        and (when.min_weight is None or sums[when.condition, LaneKind.WEIGHT] >= when.min_weight)
+        and (when.min_points is None or sums[when.condition, LaneKind.POINTS] >= when.min_points)
+    )
+
+
+def _is_disputed(when: When, sums: _Sums) -> bool:
+    disputed = sums[when.condition, LaneKind.DISPUTED]
+    return disputed >= 1 and sums[when.condition, LaneKind.COUNT] + disputed >= when.min_agencies

@@ -1,0 +1,187 @@
+"""The terms: an agreement and its signed roster, verified once, and everything public that follows from both."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, cached_property
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from protocol import labels
+from protocol.agreement.layout import layout
+from protocol.agreement.model import Agreement
+from protocol.agreement.model import digest as agreement_digest
+from protocol.agreement.parameters import bucket_bits, bucket_size
+from protocol.agreement.roster import COORDINATOR, Roster, SignedRoster
+from protocol.ceremony import Ceremony
+from protocol.codec import concat, i2osp, os2ip
+from protocol.errors import AgreementError, NotGrantedError, PeerError, UsageError
+from protocol.group import Element, decode_element
+from protocol.lanes import LaneLayout
+from protocol.opening import OpeningKey
+from protocol.oprf import combine
+from protocol.paillier import PublicKey
+
+
+def key_context(agreement: Agreement, epoch: int, label: bytes) -> bytes:
+    """What a key is bound to: the agreement with every field, the epoch, and the key's label."""
+    return concat(label, agreement_digest(agreement), i2osp(epoch, 4))
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Verified public terms of one agreement and epoch; `load` is the only way to get one."""
+
+    agreement: Agreement
+    roster: Roster
+    ceremony: Ceremony
+
+    @staticmethod
+    def load(agreement: Agreement, signed: SignedRoster) -> "Terms":
+        """Verify a roster for an agreement.
+
+        1. exactly the agreement's agencies signed it; 2. it is for this agreement, by digest; 3. it has keys for
+        exactly the agreement's parties; 4. the keyholders' public shares lie on one polynomial of degree t - 1 with
+        the OPRF public key at 0; 5. the opening key's published values verify.
+
+        Raises:
+            AgreementError: steps 1 to 4.
+            ModulusError: step 5.
+        """
+        roster = signed.roster
+        agencies = tuple(agency.id for agency in agreement.agencies)
+        signed.verify(agencies)
+        if roster.agreement != agreement_digest(agreement):
+            raise AgreementError("the roster is for another agreement")
+        parties = {*agencies, *(requester.id for requester in agreement.requesters), COORDINATOR}
+        if set(roster.signing) != parties or set(roster.sealing) != parties:
+            raise AgreementError("the roster's parties are not the agreement's")
+        _check_oprf_keys(agreement, roster)
+        ceremony = Ceremony(
+            modulus=os2ip(roster.modulus),
+            keyholders=len(agreement.keyholders.agencies),
+            commitments=tuple(map(os2ip, roster.commitments)),
+            proof=roster.coprime_proof,
+            context=key_context(agreement, roster.epoch, labels.OPENING_KEY),
+        )
+        if len(ceremony.commitments) != agreement.keyholders.threshold:
+            raise AgreementError("the opening key's threshold is not the agreement's")
+        ceremony.verify(agreement.suite)
+        return Terms(agreement, roster, ceremony)
+
+    @cached_property
+    def agencies(self) -> tuple[str, ...]:
+        """Ids of all agencies, in the agreement's order."""
+        return tuple(agency.id for agency in self.agreement.agencies)
+
+    @property
+    def keyholders(self) -> tuple[str, ...]:
+        """Ids of the keyholders; keyholder j = 1..n is at position j - 1."""
+        return tuple(self.agreement.keyholders.agencies)
+
+    @property
+    def threshold(self) -> int:
+        """t, how many keyholders answer together."""
+        return self.agreement.keyholders.threshold
+
+    @cached_property
+    def bucket_bits(self) -> int:
+        """β."""
+        return bucket_bits(self.agreement.anonymity.population, self.agreement.anonymity.k_min)
+
+    @cached_property
+    def bucket_size(self) -> int:
+        """B."""
+        return bucket_size(self.agreement.anonymity.max_listings, self.bucket_bits)
+
+    @cached_property
+    def layout(self) -> LaneLayout:
+        """The lanes of this agreement."""
+        return layout(self.agreement)
+
+    @property
+    def slots(self) -> int:
+        """How many subjects share one opening."""
+        return self.layout.slots(self.public_key.bits)
+
+    @property
+    def opening_key(self) -> OpeningKey:
+        """The verified opening key."""
+        return self.ceremony.key
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The Paillier key that agencies encrypt under."""
+        return self.ceremony.key.public_key
+
+    def keyholder_index(self, keyholder: str) -> int:
+        """J of a keyholder."""
+        if keyholder not in self.keyholders:
+            raise UsageError("not a keyholder of this agreement")
+        return self.keyholders.index(keyholder) + 1
+
+    def oprf_share(self, keyholder: str) -> Element:
+        """K_j of a keyholder."""
+        return Element(self.roster.oprf_shares[self.keyholder_index(keyholder) - 1])
+
+    def signing_key(self, party: str) -> Ed25519PublicKey:
+        """A party's key for signatures."""
+        return _signing_key(self.roster.signing[party])
+
+    def sealing_key(self, party: str) -> X25519PublicKey:
+        """A party's key for sealing."""
+        return X25519PublicKey.from_public_bytes(self.roster.sealing[party])
+
+    @property
+    def decision_seconds(self) -> int:
+        """How long a decision is valid."""
+        return int(self.agreement.decision_lifetime.total_seconds())
+
+    def quota(self, party: str) -> int:
+        """How many subjects a party may have evaluated, asked or opened a day.
+
+        A requester's is in the agreement; an agency's, for sealing, is `max_listings` and a tenth of slack.
+        """
+        if party in self.agencies:
+            return self.agreement.anonymity.max_listings * 11 // 10
+        return self.agreement.requester(party).quota_per_day
+
+    def require_in_force(self, now: int) -> None:
+        """Refuse outside the agreement's validity (dates in UTC, the last day included).
+
+        Raises:
+            NotGrantedError: not yet, or no longer in force.
+        """
+        valid = self.agreement.valid
+        if not valid.from_ <= datetime.fromtimestamp(now, UTC).date() <= valid.until:
+            raise NotGrantedError("the agreement is not in force")
+
+    def require_right(self, party: str, purpose: str, now: int) -> None:
+        """Refuse a question that the agreement does not grant.
+
+        Raises:
+            NotGrantedError: no requester, a purpose it does not have, or an agreement not in force.
+        """
+        self.require_in_force(now)
+        if purpose not in self.agreement.requester(party).purposes:
+            raise NotGrantedError("the agreement does not grant this purpose to the requester")
+
+
+@cache
+def _signing_key(encoded: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(encoded)
+
+
+def _check_oprf_keys(agreement: Agreement, roster: Roster) -> None:
+    count, threshold = len(agreement.keyholders.agencies), agreement.keyholders.threshold
+    if len(roster.oprf_shares) != count:
+        raise AgreementError("the roster does not have one OPRF share a keyholder")
+    try:
+        public = decode_element(roster.oprf_public)
+        shares = {index: (decode_element(share),) for index, share in enumerate(roster.oprf_shares, start=1)}
+    except PeerError as error:
+        raise AgreementError("an OPRF public key is not a group element") from error
+    first = {index: shares[index] for index in range(1, threshold)}
+    for last in range(threshold, count + 1):
+        if combine({**first, last: shares[last]}, threshold) != (public,):
+            raise AgreementError("the OPRF public shares do not belong to the OPRF public key")

@@ -1,0 +1,96 @@
+"""Encodings: deterministic CBOR (RFC 8949 §4.2), fixed-width integers, length-prefixed concatenation."""
+
+import io
+from collections.abc import Callable
+from types import NoneType
+from typing import Any
+
+import cbor2
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from protocol.errors import DecodeError, UsageError
+
+Random = Callable[[int], bytes]
+"""A cryptographic source, passed in wherever one is needed: `random(n)` is n fresh uniform bytes."""
+
+MAX_DEPTH = 8
+
+
+def encode(value: object) -> bytes:
+    """Encode maps, arrays, text, bytes, integers, booleans and null as deterministic CBOR."""
+    return cbor2.dumps(value, canonical=True)
+
+
+def decode(data: bytes, limit: int) -> Any:
+    """Decode what `encode` made, of at most `limit` bytes.
+
+    Decoding accepts one encoding only: what does not re-encode to the same bytes is refused, so two parties
+    can never read different things from one signed message.
+
+    Raises:
+        DecodeError: too long, not CBOR, trailing bytes, or not the deterministic encoding.
+    """
+    if len(data) > limit:
+        raise DecodeError(f"message is longer than {limit} bytes")
+    try:
+        with io.BytesIO(data) as stream:
+            decoder = cbor2.CBORDecoder(stream, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False)
+            value = decoder.decode()
+            rest = stream.read(1)
+    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        raise DecodeError("not a well-formed CBOR message") from error
+    if rest:
+        raise DecodeError("bytes after the end of the message")
+    try:
+        canonical = encode(value)
+    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise DecodeError("message holds a type the protocol does not use") from error
+    if canonical != data:
+        raise DecodeError("not the deterministic encoding of its message")
+    _check_types(value)
+    return value
+
+
+def _check_types(value: object) -> None:
+    """Refuse what CBOR can carry and the protocol does not: floats, tags, undefined, keys that are not text."""
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise DecodeError("map key is not text")
+        for item in value.values():
+            _check_types(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_types(item)
+    elif not isinstance(value, (bytes, str, int, NoneType)):
+        raise DecodeError("message holds a type the protocol does not use")
+
+
+def i2osp(value: int, length: int) -> bytes:
+    """Encode a non-negative integer in exactly `length` big-endian bytes (RFC 8017 §4.1)."""
+    try:
+        return int(value).to_bytes(length, "big")
+    except OverflowError as error:
+        raise UsageError("integer does not fit its fixed width") from error
+
+
+def os2ip(data: bytes) -> int:
+    """Decode big-endian bytes to a non-negative integer (RFC 8017 §4.2)."""
+    return int.from_bytes(data, "big")
+
+
+def concat(*parts: bytes) -> bytes:
+    """Concatenate parts, each behind its four-byte length, so that no two lists of parts collide."""
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def hkdf(key: bytes, label: bytes, length: int = 32) -> bytes:
+    """Derive `length` bytes from uniformly random `key` for the purpose `label` (RFC 5869, SHA-256, no salt)."""
+    return HKDF(hashes.SHA256(), length, salt=None, info=label).derive(key)
+
+
+def digest(label: bytes, *parts: bytes) -> bytes:
+    """SHA-256 over the label and the parts, each length-prefixed."""
+    hasher = hashes.Hash(hashes.SHA256())
+    hasher.update(concat(label, *parts))
+    return hasher.finalize()

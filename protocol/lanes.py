@@ -1,0 +1,172 @@
+"""Lanes: what one Paillier plaintext carries (design: protocol §4 "Packing" and §5).
+
+Each agency puts the listings of one subject into a vector of small numbers, one a lane; the vectors are added under
+encryption; the coordinator reads the sums. A slot is one such vector with 40 zero guard bits above it, and one opening
+carries several slots. Which lanes there are follows from the agreement: `protocol.agreement.layout`.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from protocol.errors import LaneError, UsageError
+
+GUARD_BITS = 40
+MAX_WIDTH = 215
+
+# One agency's sums saturate here. Nothing is lost: no rule asks for more than one saturated agency already brings.
+MAX_WEIGHT = 255
+MAX_POINTS = 65_535
+
+
+class LaneKind(StrEnum):
+    """What a lane counts; a disputed listing counts in the disputed lane only."""
+
+    COUNT = "count"  # agencies with an undisputed listing
+    DISPUTED = "disputed"  # agencies with disputed listings and no undisputed one
+    WEIGHT = "weight"  # severities of undisputed listings
+    POINTS = "points"  # points of undisputed listings
+
+
+_MAXIMUM = {LaneKind.COUNT: 1, LaneKind.DISPUTED: 1, LaneKind.WEIGHT: MAX_WEIGHT, LaneKind.POINTS: MAX_POINTS}
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One sum over the agencies: `condition` are sorted register ids, `feeders` the agencies that bring one of them."""
+
+    condition: tuple[str, ...]
+    kind: LaneKind
+    feeders: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """The lane's name for people, such as `count(tax-default, wage-arrears)`."""
+        return f"{self.kind}({', '.join(self.condition)})"
+
+    @property
+    def maximum(self) -> int:
+        """The most one agency can contribute."""
+        return _MAXIMUM[self.kind]
+
+
+@dataclass(frozen=True)
+class LaneLayout:
+    """The lanes of an agreement of `agencies` agencies; lane 0 stands in the lowest bits. All sizes are in bits."""
+
+    lanes: tuple[Lane, ...]
+    agencies: int
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Width of each lane: the greatest sum there can be, and one bit to spare."""
+        return tuple((lane.maximum * self.agencies).bit_length() + 1 for lane in self.lanes)
+
+    @cached_property
+    def width(self) -> int:
+        """Width of the whole vector; a valid agreement keeps it to `MAX_WIDTH`."""
+        return sum(self.widths)
+
+    @property
+    def stride(self) -> int:
+        """Width of a slot: the vector and its zero guard bits."""
+        return self.width + GUARD_BITS
+
+    def slots(self, modulus_bits: int) -> int:
+        """Return how many slots one opening under a modulus of this size carries."""
+        return (modulus_bits - 2) // self.stride
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One listing of the subject, in effect at an agency; severity is 1 to 3, points are not negative."""
+
+    register: str
+    severity: int
+    disputed: bool
+    points: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.severity <= 3 or self.points < 0:
+            raise UsageError("a standing's severity is 1 to 3 and its points are not negative")
+
+
+def vector(layout: LaneLayout, agency: str, standings: Iterable[Standing]) -> tuple[int, ...]:
+    """Return what an agency contributes to each lane for one subject; all zero means the subject has no entry there.
+
+    Raises:
+        UsageError: a standing is in a register that another agency brings.
+    """
+    standings = tuple(standings)
+    return tuple(_contribution(lane, agency, standings) for lane in layout.lanes)
+
+
+def _contribution(lane: Lane, agency: str, standings: tuple[Standing, ...]) -> int:
+    within = [standing for standing in standings if standing.register in lane.condition]
+    if within and agency not in lane.feeders:
+        raise UsageError(f"{agency} brings no register of the lane {lane.name}")
+    undisputed = [standing for standing in within if not standing.disputed]
+    totals = {
+        LaneKind.COUNT: len(undisputed),
+        # Not beside an undisputed listing: so count + disputed is a number of distinct agencies.
+        LaneKind.DISPUTED: 0 if undisputed else len(within),
+        LaneKind.WEIGHT: sum(standing.severity for standing in undisputed),
+        LaneKind.POINTS: sum(standing.points for standing in undisputed),
+    }
+    return min(totals[lane.kind], lane.maximum)
+
+
+def encode(layout: LaneLayout, values: Iterable[int]) -> int:
+    """Encode one agency's vector as an integer below 2^width.
+
+    Raises:
+        UsageError: a value is beyond what one agency can contribute to its lane.
+    """
+    integer = shift = 0
+    for lane, width, value in zip(layout.lanes, layout.widths, values, strict=True):
+        if not 0 <= value <= lane.maximum:
+            raise UsageError(f"out of bound for one agency in lane {lane.name}")
+        integer |= value << shift
+        shift += width
+    return integer
+
+
+def decode(layout: LaneLayout, integer: int) -> tuple[int, ...]:
+    """Decode a sum of vectors, as `split_slots` returns it, to one value a lane.
+
+    Raises:
+        LaneError: it is wider than the vector.
+    """
+    if not 0 <= integer < 1 << layout.width:
+        raise LaneError("a slot is wider than its lanes")
+    values = []
+    for width in layout.widths:
+        values.append(integer & ((1 << width) - 1))
+        integer >>= width
+    return tuple(values)
+
+
+def check(layout: LaneLayout, values: Iterable[int], matched: Collection[str]) -> None:
+    """Verify each lane against the most that the agencies which matched *and* feed it can have contributed.
+
+    Raises:
+        LaneError: a lane is out of bound: an integrity failure, never a decision.
+    """
+    for lane, value in zip(layout.lanes, values, strict=True):
+        if not 0 <= value <= lane.maximum * len(lane.feeders.intersection(matched)):
+            raise LaneError(f"out of bound: lane {lane.name}")
+
+
+def split_slots(layout: LaneLayout, opened: int, count: int) -> list[int]:
+    """Cut an opened plaintext into the sums of its `count` slots, the lowest first.
+
+    Raises:
+        LaneError: a guard bit is set, or something stands above the last slot.
+    """
+    if opened >> (layout.stride * count):
+        raise LaneError("bits above the last slot are set")
+    slots = [(opened >> (layout.stride * number)) & ((1 << layout.stride) - 1) for number in range(count)]
+    if any(slot >> layout.width for slot in slots):
+        raise LaneError("guard bits are set")
+    return slots

@@ -1,0 +1,180 @@
+"""The message types of the protocol, and the size limit of every field (sizes in bytes).
+
+Specification: protocol/spec/concordat-v1.md §4. A tuple with one item a subject has the header's m items.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from protocol.wire import (
+    HASH_BYTES,
+    MAX_ID,
+    MAX_PARTIES,
+    MAX_SUBJECTS,
+    array,
+    by_party,
+    is_octets,
+    is_text,
+    octets,
+    text,
+    whole,
+)
+
+KIB = 1 << 10
+MAX_MODULUS_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """R to the keyholders: blinded elements B_1 … B_m (32 bytes each) and H(case ‖ salt)."""
+
+    TYPE: ClassVar[str] = "evaluate"
+    LIMIT: ClassVar[int] = 8 * KIB
+    case: bytes = octets(HASH_BYTES)
+    blinded: tuple[bytes, ...] = array(is_octets(32), MAX_SUBJECTS)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Keyholder to R: Z_j = k_j·B for each blinded element, and one batched DLEQ proof (64 bytes)."""
+
+    TYPE: ClassVar[str] = "evaluated"
+    LIMIT: ClassVar[int] = 8 * KIB
+    elements: tuple[bytes, ...] = array(is_octets(32), MAX_SUBJECTS)
+    proof: bytes = octets(64)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """R to every agency: com, and for each agency (ν, prefixes) sealed to it."""
+
+    TYPE: ClassVar[str] = "ask"
+    LIMIT: ClassVar[int] = 128 * KIB
+    commitment: bytes = octets(HASH_BYTES)
+    sealed: Mapping[str, bytes] = by_party(is_octets(48, 2 * KIB))
+
+
+@dataclass(frozen=True)
+class SealedAsk:
+    """Inside `Ask.sealed`: the nonce ν and one bucket prefix a subject. Not signed by itself; com binds it."""
+
+    nonce: bytes = octets(32)
+    prefixes: tuple[int, ...] = array(lambda value: isinstance(value, int) and 0 <= value < 1 << 63, MAX_SUBJECTS)
+
+
+@dataclass(frozen=True)
+class Look:
+    """R to C alone: the hash of `ask`, and T_a and σ_a (32 bytes each) for each subject."""
+
+    TYPE: ClassVar[str] = "look"
+    LIMIT: ClassVar[int] = 16 * KIB
+    ask: bytes = octets(HASH_BYTES)
+    secrets: tuple[bytes, ...] = array(is_octets(32), MAX_SUBJECTS)
+    sigmas: tuple[bytes, ...] = array(is_octets(32), MAX_SUBJECTS)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Agency to C: for each subject one block of exactly B entries `tag ‖ masked ciphertext`."""
+
+    TYPE: ClassVar[str] = "answer"
+    LIMIT: ClassVar[int] = 64 * KIB * KIB
+    blocks: tuple[bytes, ...] = array(is_octets(1, 4 * KIB * KIB), MAX_SUBJECTS)
+
+
+@dataclass(frozen=True)
+class Open:
+    """C to a keyholder: R's signed `ask`, the chunk number and x = A² mod N."""
+
+    TYPE: ClassVar[str] = "open"
+    LIMIT: ClassVar[int] = Ask.LIMIT + 4 * KIB
+    ask: bytes = octets(1, Ask.LIMIT)
+    chunk: int = whole(MAX_SUBJECTS - 1)
+    x: bytes = octets(1, MAX_MODULUS_BYTES)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Keyholder to C: P_j for one chunk."""
+
+    TYPE: ClassVar[str] = "opened"
+    LIMIT: ClassVar[int] = 4 * KIB
+    share: bytes = octets(1, MAX_MODULUS_BYTES)
+
+
+@dataclass(frozen=True)
+class Prove:
+    """C to a keyholder: prove the share that was opened for this chunk and x; only asked when an opening fails."""
+
+    TYPE: ClassVar[str] = "prove"
+    LIMIT: ClassVar[int] = 4 * KIB
+    requester: str = text(MAX_ID)
+    chunk: int = whole(MAX_SUBJECTS - 1)
+    x: bytes = octets(1, MAX_MODULUS_BYTES)
+
+
+@dataclass(frozen=True)
+class Proved:
+    """Keyholder to C: Shoup's proof of equal exponents, (challenge, response)."""
+
+    TYPE: ClassVar[str] = "proved"
+    LIMIT: ClassVar[int] = 8 * KIB
+    challenge: bytes = octets(32)
+    response: bytes = octets(1, 2 * MAX_MODULUS_BYTES)
+
+
+@dataclass(frozen=True)
+class Decide:
+    """C to R: one signed decision a subject, each an envelope of its own that others can verify."""
+
+    TYPE: ClassVar[str] = "decide"
+    LIMIT: ClassVar[int] = 512 * KIB
+    decisions: tuple[bytes, ...] = array(is_octets(1, 4 * KIB), MAX_SUBJECTS)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What C signs for one subject: the measures that apply, and the binding H(σ ‖ T ‖ com).
+
+    Its header's `issued` is the decision's as-of time and `expires` the end of its validity. `subject` is the subject's
+    number in the session; `measures` apply, `disputed` would apply if disputed listings counted (measure ids in the
+    agreement's order); `agencies` is how many agencies answered: all of the agreement, or there is no decision.
+    """
+
+    TYPE: ClassVar[str] = "decision"
+    LIMIT: ClassVar[int] = 4 * KIB
+    subject: int = whole(MAX_SUBJECTS - 1)
+    measures: tuple[str, ...] = array(is_text(MAX_ID), 64, shortest=0)
+    disputed: tuple[str, ...] = array(is_text(MAX_ID), 64, shortest=0)
+    agencies: int = whole(MAX_PARTIES)
+    binding: bytes = octets(HASH_BYTES)
+
+
+@dataclass(frozen=True)
+class DkgCommit:
+    """DKG round 1: a hash commitment to the round-2 broadcast."""
+
+    TYPE: ClassVar[str] = "dkg-commit"
+    LIMIT: ClassVar[int] = 2 * KIB
+    hash: bytes = octets(HASH_BYTES)
+
+
+@dataclass(frozen=True)
+class DkgReveal:
+    """DKG round 2: Feldman commitments, proof of knowledge, and every receiver's sealed share."""
+
+    TYPE: ClassVar[str] = "dkg-reveal"
+    LIMIT: ClassVar[int] = 16 * KIB
+    commitments: tuple[bytes, ...] = array(is_octets(32), MAX_PARTIES)
+    proof: bytes = octets(64)
+    sealed: tuple[bytes, ...] = array(is_octets(80), MAX_PARTIES)
+
+
+@dataclass(frozen=True)
+class DkgConfirm:
+    """DKG round 3: the hash of the transcript, signed only after the party's own share verified."""
+
+    TYPE: ClassVar[str] = "dkg-confirm"
+    LIMIT: ClassVar[int] = 2 * KIB
+    transcript: bytes = octets(HASH_BYTES)

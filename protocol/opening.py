@@ -1,0 +1,152 @@
+"""Opening a Paillier ciphertext by the root of its randomness: threshold RSA (Shoup 2000) with public exponent N.
+
+To open A, keyholder j gets only `x = A² mod N` and returns `P_j = x^(2Δ·s_j) mod N`, where the s_j share
+`D = N^-1 mod p'q'` and Δ = n! for n keyholders. With integer Lagrange coefficients λ_j scaled by Δ,
+`w = Π P_j^(2λ_j) mod N` satisfies `w^N = A^(8Δ²) mod N`, and N-th roots are unique, so no wrong share passes. Then
+`A^(8Δ²)·w^(-N) = (1 + N)^(8Δ²·m) mod N²` gives m. x does not depend on m: keyholders read nothing, even together.
+
+Share proofs (Shoup 2000, §2) are only made and checked to name who was wrong.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import gmpy2
+from gmpy2 import mpz
+
+from protocol import labels
+from protocol.codec import Random, digest, i2osp, os2ip
+from protocol.errors import CiphertextError, OpeningError, ProofError, QuorumError, UsageError
+from protocol.paillier import PublicKey
+from protocol.shamir import integer_lagrange
+
+_CHALLENGE_BYTES = 32
+_STATISTICAL_BYTES = 32
+
+
+@dataclass(frozen=True)
+class OpeningKey:
+    """What everyone knows of an opening key: the modulus, the threshold and the verification values v, v_1 … v_n.
+
+    `verification[j - 1]` is v^(s_j) mod N for keyholder j = 1..n, `base` is v, a square.
+    """
+
+    public_key: PublicKey
+    threshold: int
+    base: int
+    verification: tuple[int, ...]
+
+    @property
+    def delta(self) -> int:
+        """Δ = n!."""
+        return math.factorial(len(self.verification))
+
+
+@dataclass(frozen=True)
+class OpeningShare:
+    """Keyholder `index`'s secret share s_j of D."""
+
+    index: int
+    secret: int = field(repr=False)
+
+
+def challenge(key: OpeningKey, ciphertext: int) -> int:
+    """Return x = A² mod N, all that keyholders see of a ciphertext.
+
+    The square matters: without it a keyholder that is an agency could mark its entries by a Jacobi symbol.
+    """
+    return int(mpz(ciphertext) ** 2 % key.public_key.n)
+
+
+def check_challenge(key: OpeningKey, x: int) -> None:
+    """Refuse what is no opening challenge.
+
+    Raises:
+        CiphertextError: x is outside 1..N-1 or shares a factor with N.
+    """
+    if not 0 < x < key.public_key.n or gmpy2.gcd(x, key.public_key.n) != 1:
+        raise CiphertextError("opening challenge is outside Z_N*")
+
+
+def open_share(key: OpeningKey, share: OpeningShare, x: int) -> int:
+    """Return P_j = x^(2Δ·s_j) mod N, in constant time for the length of s_j.
+
+    Raises:
+        CiphertextError: x is outside 1..N-1 or shares a factor with N.
+    """
+    check_challenge(key, x)
+    # Padding the exponent with the group's order is not possible here (nobody knows it); powmod_sec's time follows
+    # the exponent's length alone, and that is the length of a share, not its value.
+    return int(gmpy2.powmod_sec(x, 2 * key.delta * share.secret, key.public_key.n))
+
+
+def combine(key: OpeningKey, ciphertext: int, shares: Mapping[int, int]) -> int:
+    """Open a ciphertext with the opening shares {j: P_j} of at least the threshold of keyholders.
+
+    Returns the plaintext, 0 <= m < N. Exactly the first `threshold` indices in ascending order are used.
+
+    Raises:
+        QuorumError: fewer than the threshold.
+        OpeningError: some share is wrong, whichever way it was altered.
+    """
+    if len(shares) < key.threshold:
+        raise QuorumError(f"{len(shares)} opening shares, {key.threshold} needed")
+    if not all(1 <= index <= len(key.verification) for index in shares):
+        raise UsageError("opening share of an unknown keyholder")
+    n, n_squared = mpz(key.public_key.n), mpz(key.public_key.n_squared)
+    quorum = sorted(shares)[: key.threshold]
+    coefficients = integer_lagrange(quorum, key.delta)
+    root = mpz(1)
+    for index in quorum:
+        if gmpy2.gcd(shares[index], n) != 1:
+            raise OpeningError("an opening share shares a factor with N")
+        root = root * gmpy2.powmod(shares[index], 2 * coefficients[index], n) % n
+    scale = 8 * key.delta**2
+    blinded = gmpy2.powmod(ciphertext, scale, n_squared) * gmpy2.powmod(root, -n, n_squared) % n_squared
+    # blinded = 1 mod N says w^N = A^(8Δ²) mod N: with unique N-th roots, w is the right one.
+    if blinded % n != 1:
+        raise OpeningError("the combined root does not satisfy w^N = A^(8Δ²)")
+    return int((blinded - 1) // n * gmpy2.invert(scale, n) % n)
+
+
+def prove_share(key: OpeningKey, share: OpeningShare, x: int, random: Random) -> tuple[bytes, bytes]:
+    """Prove that this keyholder's P_j has the same exponent as its v_j; returns (challenge, response)."""
+    n = mpz(key.public_key.n)
+    base, lifted = mpz(key.base), gmpy2.powmod(x, 4 * key.delta, n)
+    squared = gmpy2.powmod(open_share(key, share, x), 2, n)
+    nonce = os2ip(random(_response_bytes(key)))
+    commitment = gmpy2.powmod_sec(base, nonce, n), gmpy2.powmod_sec(lifted, nonce, n)
+    c = _proof_challenge(key, share.index, lifted, squared, commitment)
+    return c, i2osp(share.secret * os2ip(c) + nonce, _response_bytes(key) + 1)
+
+
+def verify_share(key: OpeningKey, index: int, x: int, opened: int, proof: tuple[bytes, bytes]) -> None:
+    """Verify keyholder `index`'s share proof for P_j = `opened`.
+
+    Raises:
+        ProofError: the share is not the one its verification value commits to.
+    """
+    n = mpz(key.public_key.n)
+    c, response = proof
+    if len(c) != _CHALLENGE_BYTES or len(response) != _response_bytes(key) + 1 or gmpy2.gcd(opened, n) != 1:
+        raise ProofError("opening share proof is malformed")
+    lifted, squared = gmpy2.powmod(x, 4 * key.delta, n), gmpy2.powmod(opened, 2, n)
+    z, minus_c = os2ip(response), -os2ip(c)
+    commitment = (
+        gmpy2.powmod(key.base, z, n) * gmpy2.powmod(key.verification[index - 1], minus_c, n) % n,
+        gmpy2.powmod(lifted, z, n) * gmpy2.powmod(squared, minus_c, n) % n,
+    )
+    if _proof_challenge(key, index, lifted, squared, commitment) != c:
+        raise ProofError("opening share proof does not verify")
+
+
+def _response_bytes(key: OpeningKey) -> int:
+    # The nonce hides s_j·c statistically: |N| + 256 bits of challenge + 256 bits of slack.
+    return key.public_key.modulus_bytes + _CHALLENGE_BYTES + _STATISTICAL_BYTES
+
+
+def _proof_challenge(key: OpeningKey, index: int, lifted: mpz, squared: mpz, commitment: Sequence[mpz]) -> bytes:
+    width = key.public_key.modulus_bytes
+    values = (key.public_key.n, key.base, key.verification[index - 1], lifted, squared, *commitment)
+    return digest(labels.SHARE_PROOF, i2osp(index, 2), *(i2osp(value, width) for value in values))

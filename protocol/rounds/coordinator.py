@@ -1,0 +1,225 @@
+"""The coordinator's round: match blindly, add under encryption, have the sum opened, decide.
+
+`receive → accept (one an agency) → add → open_request / accept_share (a quorum a chunk) → opened → decide`.
+C sees T's and lanes of anonymous subjects, never a prefix, a pseudonym or a name. It opens always, match or none, with
+the same sizes and the same work.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from protocol.agreement.rules import outcome
+from protocol.codec import Random, i2osp, os2ip
+from protocol.errors import (
+    BlockError,
+    CiphertextError,
+    HeaderError,
+    IndeterminateError,
+)
+from protocol.lanes import check, decode, split_slots
+from protocol.messages import Answer, Ask, Decide, Decision, Look, Open, Opened, Prove, Proved
+from protocol.opening import challenge, combine, verify_share
+from protocol.paillier import Randomiser, ciphertext_from_bytes
+from protocol.rounds.party import AGENCIES, Party
+from protocol.sealing import TAG_BYTES, decision_binding, mask, read_block, tag
+from protocol.wire import Signed, write
+
+
+@dataclass(frozen=True)
+class Session:
+    """A verified question: R's `ask`, which travels on, and `look`, which does not."""
+
+    ask: Signed[Ask]
+    look: Signed[Look]
+
+    @property
+    def m(self) -> int:
+        """How many subjects."""
+        return self.ask.header.m
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One opening: the packed sum A, and which subject stands in which slot (a secret random order)."""
+
+    number: int
+    ciphertext: int
+    subjects: tuple[int, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """All chunks of a session, and for each subject the agencies that matched."""
+
+    chunks: tuple[Chunk, ...]
+    matched: tuple[frozenset[str], ...] = field(repr=False)
+
+
+def receive(party: Party, ask: bytes, look: bytes, now: int) -> Session:
+    """Verify R's two messages and its right; they must belong together.
+
+    Raises:
+        DecodeError, HeaderError, SignatureError, ExpiredError: a message is not as required.
+        NotGrantedError: no right.
+    """
+    asked = party.receive(ask, Ask, now, audience=AGENCIES)
+    looked = party.receive(look, Look, now)
+    party.terms.require_right(asked.header.sender, asked.header.purpose, now)
+    same = ("sender", "session", "purpose", "m")
+    if looked.body.ask != asked.hash or any(
+        getattr(asked.header, name) != getattr(looked.header, name) for name in same
+    ):
+        raise HeaderError("look belongs to another ask")
+    if not len(looked.body.secrets) == len(looked.body.sigmas) == asked.header.m:
+        raise HeaderError("look is not for the ask's subjects")
+    return Session(asked, looked)
+
+
+def accept(party: Party, session: Session, agency: str, reply: bytes, now: int) -> tuple[int | None, ...]:
+    """Verify one agency's answer and lift what matches: for each subject a ciphertext, or None.
+
+    Without a match the first entry is lifted and dropped, so both paths do the same work.
+
+    Raises:
+        DecodeError, HeaderError, SignatureError, ExpiredError: the message is not as required.
+        BlockError: a block is short, long or unsorted.
+        CiphertextError: what matches is no ciphertext.
+    """
+    key, size = party.terms.public_key, party.terms.bucket_size
+    limit = session.m * (size * (TAG_BYTES + key.ciphertext_bytes) + 8) + 4096
+    message = party.receive_reply(reply, Answer, session.ask, agency, now, limit=limit)
+    if len(message.body.blocks) != session.m:
+        raise BlockError("not one block a subject")
+    lifted: list[int | None] = []
+    for secret, block in zip(session.look.body.secrets, message.body.blocks, strict=True):
+        entries = read_block(block, size, key.ciphertext_bytes)
+        position = tag(secret, agency)
+        masked = entries.get(position, next(iter(entries.values())))
+        element = mask(secret, agency, masked)
+        try:
+            ciphertext = ciphertext_from_bytes(key, element)
+        except CiphertextError:
+            if position in entries:
+                raise
+        lifted.append(ciphertext if position in entries else None)
+    return tuple(lifted)
+
+
+def add(
+    party: Party,
+    session: Session,
+    answers: Mapping[str, Sequence[int | None]],
+    randomiser: Randomiser,
+    random: Random,
+) -> Sums:
+    """Add over agencies, place the subjects' sums in slots in secret random order, re-randomise each chunk.
+
+    Raises:
+        IndeterminateError: an agency's answer is missing; there are no partial answers.
+    """
+    if missing := set(party.terms.agencies) - set(answers):
+        raise IndeterminateError(missing)
+    key, slots = party.terms.public_key, party.terms.slots
+    totals = []
+    for subject in range(session.m):
+        total = 1
+        for agency in party.terms.agencies:
+            ciphertext = answers[agency][subject]
+            summed = key.add(total, ciphertext or key.n_squared - 1)
+            total = total if ciphertext is None else summed
+        totals.append(total)
+    order = sorted(range(session.m), key=lambda _: random(16))
+    chunks = []
+    for number, start in enumerate(range(0, session.m, slots)):
+        subjects = tuple(order[start : start + slots])
+        packed = key.pack((totals[subject] for subject in subjects), party.terms.layout.stride)
+        # Mandatory: without C's own ζ, agencies that know their ζ's could recognise x.
+        chunks.append(Chunk(number, key.add(packed, randomiser.fresh(random)), subjects))
+    matched = tuple(
+        frozenset(agency for agency, lifted in answers.items() if lifted[subject] is not None)
+        for subject in range(session.m)
+    )
+    return Sums(tuple(chunks), matched)
+
+
+def open_request(party: Party, session: Session, chunk: Chunk, keyholder: str, now: int) -> bytes:
+    """Ask one keyholder to open a chunk; it gets x = A² mod N and nothing else of A."""
+    x = i2osp(challenge(party.terms.opening_key, chunk.ciphertext), party.terms.public_key.modulus_bytes)
+    return _to_keyholder(party, session, Open(session.ask.raw, chunk.number, x), keyholder, now)
+
+
+def accept_share(party: Party, request: Signed[Open], keyholder: str, reply: bytes, now: int) -> int:
+    """Verify a keyholder's signed P_j; whether it is right shows when the quorum is combined."""
+    return os2ip(party.receive_reply(reply, Opened, request, keyholder, now).body.share)
+
+
+def prove_request(party: Party, session: Session, chunk: Chunk, keyholder: str, now: int) -> bytes:
+    """Ask one keyholder to prove its share, after the combined root of a chunk did not verify."""
+    x = i2osp(challenge(party.terms.opening_key, chunk.ciphertext), party.terms.public_key.modulus_bytes)
+    return _to_keyholder(party, session, Prove(session.ask.header.sender, chunk.number, x), keyholder, now)
+
+
+def accept_proof(party: Party, request: Signed[Prove], keyholder: str, opened: int, reply: bytes, now: int) -> None:
+    """Verify a keyholder's proof for the share it sent.
+
+    Raises:
+        ProofError: it does not verify: this keyholder is the culprit.
+    """
+    body = party.receive_reply(reply, Proved, request, keyholder, now).body
+    index = party.terms.keyholder_index(keyholder)
+    verify_share(party.terms.opening_key, index, os2ip(request.body.x), opened, (body.challenge, body.response))
+
+
+def opened(
+    party: Party, session: Session, sums: Sums, shares: Sequence[Mapping[str, int]]
+) -> tuple[tuple[int, ...], ...]:
+    """Combine each chunk's shares {keyholder: P_j}; return every subject's lanes, checked against their bounds.
+
+    Raises:
+        QuorumError: fewer than t shares for a chunk.
+        OpeningError: a share is wrong.
+        LaneError: a lane or guard is out of bound.
+    """
+    terms = party.terms
+    lanes: dict[int, tuple[int, ...]] = {}
+    for chunk, parts in zip(sums.chunks, shares, strict=True):
+        indexed = {terms.keyholder_index(keyholder): part for keyholder, part in parts.items()}
+        plaintext = combine(terms.opening_key, chunk.ciphertext, indexed)
+        slots = split_slots(terms.layout, plaintext, len(chunk.subjects))
+        for subject, slot in zip(chunk.subjects, slots, strict=True):
+            values = decode(terms.layout, slot)
+            check(terms.layout, values, sums.matched[subject])
+            lanes[subject] = values
+    return tuple(lanes[subject] for subject in range(session.m))
+
+
+def decide(party: Party, session: Session, lanes: Sequence[tuple[int, ...]], now: int) -> bytes:
+    """Apply the rules to each subject's lanes and sign one decision each; nothing else leaves C."""
+    requester = session.ask.header.sender
+    decisions = []
+    for subject, values in enumerate(lanes):
+        outcomes = outcome(party.terms.agreement, party.terms.layout, values, requester)
+        body = Decision(
+            subject=subject,
+            measures=tuple(item.measure for item in outcomes if not item.disputed),
+            disputed=tuple(item.measure for item in outcomes if item.disputed),
+            agencies=len(party.terms.agencies),
+            binding=decision_binding(
+                session.look.body.sigmas[subject], session.look.body.secrets[subject], session.ask.body.commitment
+            ),
+        )
+        header = party.header(
+            audience=requester,
+            session=session.ask.header.session,
+            purpose=session.ask.header.purpose,
+            m=session.m,
+            now=now,
+            expires=now + party.terms.decision_seconds,
+        )
+        decisions.append(write(header, body, party.signing_key))
+    return party.reply(Decide(tuple(decisions)), session.look, now)
+
+
+def _to_keyholder(party: Party, session: Session, body: Open | Prove, keyholder: str, now: int) -> bytes:
+    asked = session.ask.header
+    return party.send(body, audience=keyholder, session=asked.session, purpose=asked.purpose, m=asked.m, now=now)

@@ -1,0 +1,161 @@
+"""The requester's rounds: pseudonyms from the keyholders, then one question for all agencies.
+
+`evaluate → pseudonyms`, then `ask → decisions`. States stay with the requester; only the bytes travel. An agency that
+seals its register takes the first round with the purpose SEAL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from protocol import labels, oprf
+from protocol.agreement.roster import COORDINATOR
+from protocol.codec import Random, decode, digest, encode
+from protocol.errors import DecisionError, DecodeError, IndeterminateError, PeerError, SignatureError
+from protocol.group import Element, Scalar, decode_element, random_scalar
+from protocol.hpke import seal
+from protocol.messages import Ask, Decide, Decision, Evaluate, Evaluated, Look, SealedAsk
+from protocol.rounds.party import AGENCIES, KEYHOLDERS, Party
+from protocol.sealing import (
+    NONCE_BYTES,
+    ask_commitment,
+    bucket,
+    decision_binding,
+    question_secret,
+    session_key,
+)
+from protocol.wire import MAX_PARTIES, SESSION_BYTES, Signed, read, to_map
+
+SEAL = "seal"
+_SALT_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Blinding:
+    """State of the first round: inputs x_a, their blinds and the signed message."""
+
+    request: Signed[Evaluate]
+    inputs: tuple[bytes, ...] = field(repr=False)
+    blinds: tuple[Scalar, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Question:
+    """State of the second round: what ties the decisions to the subjects."""
+
+    ask: Signed[Ask]
+    look: Signed[Look]
+    nonce: bytes = field(repr=False)
+    prefixes: tuple[int, ...] = field(repr=False)
+
+
+def evaluate(
+    party: Party, inputs: Sequence[bytes], *, purpose: str, case: str, now: int, random: Random
+) -> tuple[Blinding, bytes]:
+    """Blind m canonical identifiers; returns the state and the signed `evaluate` for every keyholder."""
+    blinds = tuple(random_scalar(random) for _ in inputs)
+    body = Evaluate(
+        case=digest(labels.CASE, case.encode(), random(_SALT_BYTES)),
+        blinded=oprf.blind(inputs, blinds),
+    )
+    session = random(SESSION_BYTES)
+    data = party.send(body, audience=KEYHOLDERS, session=session, purpose=purpose, m=len(inputs), now=now)
+    return Blinding(read(data, Evaluate), tuple(inputs), blinds), data
+
+
+def accept(party: Party, state: Blinding, keyholder: str, reply: bytes, now: int) -> tuple[Element, ...]:
+    """Verify one keyholder's reply and its proof against the keyholder's public share K_j.
+
+    Raises:
+        DecodeError, HeaderError, SignatureError, ExpiredError, GroupElementError, ProofError: not as required.
+    """
+    message = party.receive_reply(reply, Evaluated, state.request, keyholder, now)
+    evaluated = tuple(map(decode_element, message.body.elements))
+    blinded = tuple(map(decode_element, state.request.body.blinded))
+    oprf.verify(party.terms.oprf_share(keyholder), blinded, evaluated, message.body.proof)
+    return evaluated
+
+
+def pseudonyms(party: Party, state: Blinding, reply: bytes, now: int) -> tuple[bytes, ...]:
+    """Verify the replies {keyholder: evaluated} that C passed on, and come to t_a (64 bytes) for each input.
+
+    Any t that verify suffice, whoever else answered wrongly.
+
+    Raises:
+        DecodeError: not a map of keyholders' replies.
+        IndeterminateError: fewer than t verify; names whose reply does not, or C if it passed on too few.
+    """
+    replies = decode(reply, MAX_PARTIES * (Evaluated.LIMIT + 128))
+    if not isinstance(replies, dict) or not set(replies) <= set(party.terms.keyholders):
+        raise DecodeError("not a map of keyholders' replies")
+    accepted: dict[int, tuple[Element, ...]] = {}
+    failed = set()
+    for keyholder, evaluated in replies.items():
+        try:
+            accepted[party.terms.keyholder_index(keyholder)] = accept(party, state, keyholder, evaluated, now)
+        except PeerError:
+            failed.add(keyholder)
+    if len(accepted) < party.terms.threshold:
+        raise IndeterminateError(failed or [COORDINATOR], "no quorum of right evaluations: wrong from")
+    return oprf.finalize(state.inputs, state.blinds, oprf.combine(accepted, party.terms.threshold))
+
+
+def ask(
+    party: Party, known: Sequence[bytes], *, purpose: str, now: int, random: Random
+) -> tuple[Question, bytes, bytes]:
+    """Ask about m pseudonyms; returns the state, the signed `ask` for all agencies and the signed `look` for C."""
+    session, nonce = random(SESSION_BYTES), random(NONCE_BYTES)
+    prefixes = tuple(bucket(pseudonym, party.terms.bucket_bits) for pseudonym in known)
+    sealed = encode(to_map(SealedAsk(nonce, prefixes)))
+    body = Ask(
+        commitment=ask_commitment(session, nonce, prefixes),
+        sealed={
+            agency: seal(sealed, party.terms.sealing_key(agency), labels.SEALED_ASK, agency.encode(), session)
+            for agency in party.terms.agencies
+        },
+    )
+    asked = party.send(body, audience=AGENCIES, session=session, purpose=purpose, m=len(known), now=now)
+    request = read(asked, Ask)
+    look = Look(
+        ask=request.hash,
+        secrets=tuple(question_secret(session_key(t), nonce, session, a) for a, t in enumerate(known)),
+        sigmas=tuple(random(32) for _ in known),
+    )
+    looked = party.send(look, audience=COORDINATOR, session=session, purpose=purpose, m=len(known), now=now)
+    return Question(request, read(looked, Look), nonce, prefixes), asked, looked
+
+
+def decisions(party: Party, question: Question, reply: bytes, now: int) -> tuple[Signed[Decision], ...]:
+    """Verify the coordinator's reply: one signed decision for each subject, in order.
+
+    Raises:
+        DecodeError, HeaderError, SignatureError, ExpiredError: the reply is not as required.
+        DecisionError: a decision does not fit its question.
+    """
+    message = party.receive_reply(reply, Decide, question.look, COORDINATOR, now)
+    if len(message.body.decisions) != len(question.look.body.secrets):
+        raise DecisionError("not one decision a subject")
+    return tuple(_check_decision(party, question, subject, data) for subject, data in enumerate(message.body.decisions))
+
+
+def _check_decision(party: Party, question: Question, subject: int, data: bytes) -> Signed[Decision]:
+    try:
+        decision = read(data, Decision)
+        decision.envelope.verify(party.terms.signing_key(COORDINATOR))
+    except (DecodeError, SignatureError) as error:
+        raise DecisionError("a decision is not signed by the coordinator") from error
+    header, body = decision.header, decision.body
+    expected = replace(
+        question.ask.header, sender=COORDINATOR, audience=party.id, issued=header.issued, expires=header.expires
+    )
+    if header != expected:
+        raise DecisionError("a decision answers another question")
+    binding = decision_binding(
+        question.look.body.sigmas[subject], question.look.body.secrets[subject], question.ask.body.commitment
+    )
+    if body.subject != subject or body.binding != binding:
+        raise DecisionError("a decision is bound to another subject")
+    if body.agencies != len(party.terms.agencies):
+        raise DecisionError("a decision does not cover every agency")
+    if not {*body.measures, *body.disputed} <= set(party.terms.agreement.requester(party.id).implements):
+        raise DecisionError("a decision names a measure this requester does not implement")
+    return decision

@@ -1,0 +1,45 @@
+"""A whole federation for tests: real keys, real rounds, the insecure-test suite's small moduli unless said otherwise."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from api.setup import Established, establish
+from protocol.agreement.model import Agreement, parse
+from protocol.agreement.terms import Terms
+from protocol.modulus import safe_prime_candidates
+from protocol.paillier import Randomiser
+from protocol.rounds.party import Party
+
+NOW = 1_795_000_000  # 2026-11-18, inside the test agreements' validity
+
+# Published safe primes of 1536 bits: RFC 3526 group 5 and RFC 5054's group. Their product is a 3072-bit modulus whose
+# factors everybody knows: good for tests at full size, and for nothing else.
+RFC_3526_GROUP_5 = int(
+    "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DD"
+    "EF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7ED"
+    "EE386BFB5A899FA5AE9F24117C4B1FE649286651ECE45B3DC2007CB8A163BF0598DA48361C55D39A69163FA8FD24CF5F"
+    "83655D23DCA3AD961C62F356208552BB9ED529077096966D670C354E4ABC9804F1746C08CA237327FFFFFFFFFFFFFFFF",
+    16,
+)
+RFC_5054_1536 = int(
+    "9DEF3CAFB939277AB1F12A8617A47BBBDBA51DF499AC4C80BEEEA9614B19CC4D5F4F5F556E27CBDE51C6A94BE4607A29"
+    "1558903BA0D0F84380B655BB9A22E8DCDF028A7CEC67F0D08134B1C8B97989149B609E0BE3BAB63D47548381DBC5B1FC"
+    "764E3F4B53DD9DA1158BFD3E2B9C8CF56EDF019539349627DB2FD53D24B7C48665772E437D6C7F8CE442734AF7CCB7AE"
+    "837C264AE3A9BEB87F8A2FE9B8B5292E5A021FFF5E91479E8CE7A28C2442C6F315180F93499A234DCF76E3FED135F9BB",
+    16,
+)
+FULL_SIZE_PRIMES = (RFC_3526_GROUP_5, RFC_5054_1536)
+
+Rule = Mapping[str, object]
+
+
+@cache
+def small_primes() -> tuple[int, int]:
+    """Two fresh 256-bit safe primes, once a test process."""
+    found: list[int] = []
+    while len(found) < 2:
+        prime = next(prime for prime in safe_prime_candidates(256, secrets.token_bytes) if prime)
+        if (not found or found[0] != prime) and (not found or (found[0] * prime).bit_length() == 512):
+            found.append(int(prime))
+    return found[0], found[1]

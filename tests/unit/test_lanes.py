@@ -1,0 +1,169 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.agreement.layout import layout
+from protocol.agreement.model import parse
+from protocol.errors import LaneError, UsageError
+from protocol.lanes import (
+    GUARD_BITS,
+    MAX_POINTS,
+    MAX_WEIGHT,
+    Lane,
+    LaneKind,
+    LaneLayout,
+    Standing,
+    check,
+    decode,
+    encode,
+    split_slots,
+    vector,
+)
+
+EXAMPLE = layout(parse((Path(__file__).parent / "data/procurement.yaml").read_text()))
+AGENCIES = ("labour", "tax", "market", "customs", "court")
+
+A, B = frozenset({"a"}), frozenset({"a", "b"})
+SMALL = LaneLayout(
+    (
+        Lane(("r", "s"), LaneKind.COUNT, B),
+        Lane(("r", "s"), LaneKind.DISPUTED, B),
+        Lane(("r", "s"), LaneKind.WEIGHT, B),
+        Lane(("s",), LaneKind.COUNT, A),
+        Lane(("s",), LaneKind.POINTS, A),
+    ),
+    agencies=3,
+)
+one_vector = st.tuples(*(st.integers(0, lane.maximum) for lane in SMALL.lanes))
+sums = st.tuples(*(st.integers(0, lane.maximum * 3) for lane in SMALL.lanes))
+
+
+def test_rules_over_the_same_registers_share_their_lanes() -> None:
+    assert [lane.name for lane in EXAMPLE.lanes] == [
+        "count(tax-default, wage-arrears)",
+        "disputed(tax-default, wage-arrears)",
+        "count(quality, tax-default, wage-arrears)",
+        "disputed(quality, tax-default, wage-arrears)",
+        "weight(quality, tax-default, wage-arrears)",
+    ]
+    assert EXAMPLE.lanes[0].feeders == {"labour", "tax"}
+    assert EXAMPLE.lanes[4].feeders == {"labour", "tax", "market"}
+
+
+def test_a_lane_holds_the_greatest_sum_and_a_bit_to_spare() -> None:
+    assert EXAMPLE.widths == (4, 4, 4, 4, 12)  # 5 agencies; 5 · 255 = 1275 takes 11 bits
+    assert (EXAMPLE.width, EXAMPLE.stride) == (28, 28 + GUARD_BITS)
+    assert EXAMPLE.slots(3072) == 3070 // 68
+
+
+def test_a_full_vector_leaves_twelve_slots_at_3072_bits() -> None:
+    full = LaneLayout(tuple(Lane((f"r{n}",), LaneKind.WEIGHT, A) for n in range(21)), agencies=2)
+    assert full.width == 21 * 10
+    assert full.slots(3072) == 12
+
+
+def test_an_undisputed_listing_hides_a_disputed_one_of_the_same_agency() -> None:
+    clear, doubtful = Standing("r", 2, disputed=False), Standing("s", 3, disputed=True, points=9)
+    assert vector(SMALL, "a", []) == (0, 0, 0, 0, 0)
+    assert vector(SMALL, "a", [clear]) == (1, 0, 2, 0, 0)
+    assert vector(SMALL, "a", [doubtful, doubtful]) == (0, 1, 0, 0, 0)
+    assert vector(SMALL, "a", [clear, doubtful]) == (1, 0, 2, 0, 0)
+    assert vector(SMALL, "a", [Standing("s", 3, disputed=False, points=9)] * 2) == (1, 0, 6, 1, 18)
+
+
+def test_sums_saturate_at_the_greatest_threshold() -> None:
+    many = [Standing("s", 3, disputed=False, points=40_000)] * 100
+    assert vector(SMALL, "a", many) == (1, 0, MAX_WEIGHT, 1, MAX_POINTS)
+
+
+def test_registers_no_rule_reads_contribute_nothing() -> None:
+    assert vector(SMALL, "c", [Standing("unread", 3, disputed=False)]) == (0, 0, 0, 0, 0)
+
+
+def test_an_agency_cannot_contribute_from_anothers_register() -> None:
+    with pytest.raises(UsageError, match="brings no register"):
+        vector(SMALL, "c", [Standing("s", 1, disputed=False)])
+
+
+@pytest.mark.parametrize(("severity", "points"), [(0, 0), (4, 0), (1, -1)])
+def test_a_standing_has_a_severity_and_no_negative_points(severity: int, points: int) -> None:
+    with pytest.raises(UsageError):
+        Standing("r", severity, disputed=False, points=points)
+
+
+@given(st.lists(one_vector, max_size=3))
+def test_adding_encodings_adds_lanes(vectors: list[tuple[int, ...]]) -> None:
+    added = sum(encode(SMALL, values) for values in vectors)
+    assert decode(SMALL, added) == tuple(sum(lane) for lane in zip((0,) * 5, *vectors, strict=True))
+
+
+def test_more_agencies_than_the_layout_knows_would_run_into_the_next_lane() -> None:
+    full = encode(SMALL, [lane.maximum for lane in SMALL.lanes])
+    added = decode(SMALL, 8 * full % (1 << SMALL.width))
+    assert added != tuple(8 * lane.maximum for lane in SMALL.lanes)
+
+
+@given(one_vector, st.integers(0, 4), st.sampled_from(["below", "above"]))
+def test_a_vector_beyond_one_agencys_bound_is_not_encoded(values: tuple[int, ...], lane: int, side: str) -> None:
+    out = -1 if side == "below" else SMALL.lanes[lane].maximum + 1
+    with pytest.raises(UsageError):
+        encode(SMALL, (*values[:lane], out, *values[lane + 1 :]))
+
+
+def test_a_sum_wider_than_its_lanes_is_refused() -> None:
+    for integer in (-1, 1 << SMALL.width):
+        with pytest.raises(LaneError):
+            decode(SMALL, integer)
+
+
+@given(one_vector)
+def test_a_sum_of_agencies_that_matched_passes_the_check(values: tuple[int, ...]) -> None:
+    check(SMALL, values, ["a"])
+    check(SMALL, values, ["a", "b", "c"])
+
+
+@given(sums)
+def test_each_lane_is_bounded_by_the_agencies_that_matched_and_feed_it(values: tuple[int, ...]) -> None:
+    for matched, limits in (
+        ([], (0, 0, 0, 0, 0)),
+        (["c"], (0, 0, 0, 0, 0)),
+        (["b"], (1, 1, MAX_WEIGHT, 0, 0)),
+        (["a", "b", "c"], (2, 2, 2 * MAX_WEIGHT, 1, MAX_POINTS)),
+    ):
+        check(SMALL, limits, matched)
+        if any(value > limit for value, limit in zip(values, limits, strict=True)):
+            with pytest.raises(LaneError):
+                check(SMALL, values, matched)
+
+
+def test_the_check_names_the_lane() -> None:
+    with pytest.raises(LaneError, match=r"points\(s\)"):
+        check(SMALL, (0, 0, 0, 0, 1), ["b"])
+
+
+def packed(vectors: list[int]) -> int:
+    return sum(integer << (SMALL.stride * slot) for slot, integer in enumerate(vectors))
+
+
+slots = st.lists(st.integers(0, (1 << SMALL.width) - 1), min_size=1, max_size=12)
+
+
+@given(slots)
+def test_slots_come_back_in_order(vectors: list[int]) -> None:
+    assert split_slots(SMALL, packed(vectors), len(vectors)) == vectors
+
+
+@given(slots, st.data())
+def test_one_guard_bit_set_is_an_integrity_error(vectors: list[int], data: st.DataObject) -> None:
+    slot = data.draw(st.integers(0, len(vectors) - 1))
+    bit = data.draw(st.integers(SMALL.width, SMALL.stride - 1))
+    with pytest.raises(LaneError, match="guard"):
+        split_slots(SMALL, packed(vectors) | 1 << (SMALL.stride * slot + bit), len(vectors))
+
+
+@given(slots, st.integers(0, 100))
+def test_a_bit_above_the_last_slot_is_an_integrity_error(vectors: list[int], bit: int) -> None:
+    with pytest.raises(LaneError, match="above"):
+        split_slots(SMALL, packed(vectors) | 1 << (SMALL.stride * len(vectors) + bit), len(vectors))

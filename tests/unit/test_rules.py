@@ -1,0 +1,153 @@
+"""Rules over lanes decide what a plain evaluation over all raw listings decides.
+
+`plain` is written from the agreement's words alone and sees every listing of every agency; `by_lanes` sees sums only.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.agreement.layout import layout
+from protocol.agreement.model import Agency, Agreement, Measure, Register, Requester, Rule, When, parse
+from protocol.agreement.rules import MeasureOutcome, outcome
+from protocol.errors import NotGrantedError
+from protocol.lanes import LaneLayout, Standing, check, decode, encode, vector
+
+EXAMPLE = parse((Path(__file__).parent / "data/procurement.yaml").read_text())
+Standings = dict[str, list[Standing]]
+Vector = Callable[[LaneLayout, str, Iterable[Standing]], tuple[int, ...]]
+
+OWNER = {"r0": "a0", "r1": "a0", "r2": "a1", "r3": "a1", "r4": "a2", "r5": "a3"}
+AGENCIES = tuple(
+    Agency(id=agency, name="A", registers=tuple(Register(id=r, preset="p") for r, o in OWNER.items() if o == agency))
+    for agency in ("a0", "a1", "a2", "a3", "a4")
+)
+MEASURES = tuple(
+    Measure(id=name, effect="notice", severity="minor", max_months=1, legal_basis="s", notice="n")
+    for name in ("m0", "m1", "m2")
+)
+REQUESTERS = tuple(
+    Requester(id=name, name="R", purposes=("p",), implements=implements, quota_per_day=1)
+    for name, implements in (("all", ("m2", "m0", "m1")), ("some", ("m1",)))
+)
+
+thresholds = st.builds(
+    When,
+    registers=st.lists(st.sampled_from(sorted(OWNER)), min_size=1, max_size=4, unique=True).map(tuple),
+    min_agencies=st.integers(1, 3),
+    min_weight=st.none() | st.integers(1, 12) | st.integers(250, 255),
+    min_points=st.none() | st.integers(1, 300) | st.integers(65_000, 65_535),
+)
+agreements = st.lists(st.builds(Rule, measure=st.sampled_from(["m0", "m1", "m2"]), when=thresholds), max_size=4).map(
+    lambda rules: EXAMPLE.model_copy(
+        update={"agencies": AGENCIES, "measures": MEASURES, "requesters": REQUESTERS, "rules": tuple(rules)}
+    )
+)
+one_standing = st.builds(
+    Standing, st.sampled_from(sorted(OWNER)), st.integers(1, 3), st.booleans(), st.integers(0, 200) | st.just(66_000)
+)
+standings = st.lists(st.tuples(one_standing, st.sampled_from([1, 1, 100])), max_size=8).map(
+    lambda drawn: {
+        agency.id: [
+            standing for standing, times in drawn for _ in range(times) if OWNER[standing.register] == agency.id
+        ]
+        for agency in AGENCIES
+    }
+)
+
+
+def by_lanes(agreement: Agreement, listed: Standings, requester: str, of: Vector = vector) -> list[tuple[str, bool]]:
+    lanes = layout(agreement)
+    vectors = {agency: of(lanes, agency, standings) for agency, standings in listed.items()}
+    values = decode(lanes, sum(encode(lanes, values) for values in vectors.values()))
+    check(lanes, values, [agency for agency, values in vectors.items() if any(values)])
+    return [(item.measure, item.disputed) for item in outcome(agreement, lanes, values, requester)]
+
+
+def plain(agreement: Agreement, listed: Standings, requester: str) -> list[tuple[str, bool]]:
+    implemented = {item.id: item.implements for item in agreement.requesters}[requester]
+    decided = []
+    for measure in agreement.measures:
+        applies = flagged = False
+        for rule in agreement.rules:
+            if rule.measure != measure.id or measure.id not in implemented:
+                continue
+            found = [(agency, s) for agency, own in listed.items() for s in own if s.register in rule.when.registers]
+            sure = {agency for agency, s in found if not s.disputed}
+            doubtful = {agency for agency, s in found} - sure
+            weight = sum(s.severity for _, s in found if not s.disputed)
+            points = sum(s.points for _, s in found if not s.disputed)
+            applies |= (
+                len(sure) >= rule.when.min_agencies
+                and weight >= (rule.when.min_weight or 0)
+                and points >= (rule.when.min_points or 0)
+            )
+            flagged |= bool(doubtful) and len(sure | doubtful) >= rule.when.min_agencies
+        if applies or flagged:
+            decided.append((measure.id, not applies))
+    return decided
+
+
+@settings(max_examples=300, deadline=None)
+@given(agreements, standings, st.sampled_from(["all", "some"]))
+def test_lanes_decide_what_the_raw_listings_decide(agreement: Agreement, listed: Standings, requester: str) -> None:
+    assert by_lanes(agreement, listed, requester) == plain(agreement, listed, requester)
+
+
+def with_rule(**when: object) -> Agreement:
+    rule = Rule(measure="m1", when=When.model_validate_json(When(**when).model_dump_json()))  # type: ignore[arg-type]
+    update = {"agencies": AGENCIES, "measures": MEASURES, "requesters": REQUESTERS, "rules": (rule,)}
+    return EXAMPLE.model_copy(update=update)
+
+
+def forgets_disputes(lanes: LaneLayout, agency: str, standings: Iterable[Standing]) -> tuple[int, ...]:
+    return vector(lanes, agency, [Standing(s.register, s.severity, disputed=False, points=s.points) for s in standings])
+
+
+def counts_once(lanes: LaneLayout, agency: str, standings: Iterable[Standing]) -> tuple[int, ...]:
+    return vector(lanes, agency, list(standings)[:1])
+
+
+def shifts_lanes(lanes: LaneLayout, agency: str, standings: Iterable[Standing]) -> tuple[int, ...]:
+    values = vector(lanes, agency, standings)
+    return (values[1], values[0], *values[2:])
+
+
+@pytest.mark.parametrize("faulty", [forgets_disputes, counts_once, shifts_lanes])
+def test_a_fault_in_the_vectors_is_seen_by_the_plain_evaluation(faulty: Vector) -> None:
+    agreement = with_rule(registers=("r0", "r2"), min_agencies=1, min_weight=4)
+    sure, doubtful = Standing("r0", 2, disputed=False), Standing("r2", 3, disputed=True)
+    cases: list[Standings] = [{"a0": [sure, sure], "a1": []}, {"a0": [], "a1": [doubtful, doubtful]}]
+    for listed in cases:
+        assert by_lanes(agreement, listed, "all") == plain(agreement, listed, "all")
+    assert any(by_lanes(agreement, listed, "all", faulty) != plain(agreement, listed, "all") for listed in cases)
+
+
+def test_a_disputed_listing_flags_and_never_restricts() -> None:
+    lanes = layout(EXAMPLE)
+    disputed = vector(lanes, "labour", [Standing("wage-arrears", 3, disputed=True)])
+    decided = outcome(EXAMPLE, lanes, disputed, "procurement-office")
+    assert decided == (MeasureOutcome("exclude-from-award", disputed=True),)
+    clear = vector(lanes, "tax", [Standing("tax-default", 1, disputed=False)])
+    both = tuple(map(sum, zip(disputed, clear, strict=True)))
+    assert outcome(EXAMPLE, lanes, both, "procurement-office") == (
+        MeasureOutcome("exclude-from-award", disputed=False),
+        MeasureOutcome("extra-scrutiny", disputed=True),
+    )
+
+
+def test_a_requester_sees_only_the_measures_it_implements() -> None:
+    lanes = layout(EXAMPLE)
+    everything = tuple(lane.maximum * len(lane.feeders) for lane in lanes.lanes)
+    assert [item.measure for item in outcome(EXAMPLE, lanes, everything, "bank")] == ["extra-scrutiny"]
+    assert len(outcome(EXAMPLE, lanes, everything, "procurement-office")) == 2
+    with pytest.raises(NotGrantedError):
+        outcome(EXAMPLE, lanes, everything, "court")
+
+
+def test_nothing_listed_means_no_measure() -> None:
+    lanes = layout(EXAMPLE)
+    assert outcome(EXAMPLE, lanes, (0,) * len(lanes.lanes), "procurement-office") == ()
