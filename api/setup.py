@@ -41,7 +41,7 @@ class Secrets:
         return Party(party, terms, self.signing_key, self.sealing_key)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Established:
     """A new epoch: its verified terms, the signed roster, and every party's secrets."""
 

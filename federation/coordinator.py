@@ -25,7 +25,7 @@ from protocol.messages import Ask, Evaluate, Evaluated, Look, Open, Prove
 from protocol.paillier import Randomiser
 from protocol.rounds import coordinator as rounds
 from protocol.rounds.keyholder import receive_evaluate
-from protocol.rounds.ledger import Ledger, admit, logged
+from protocol.rounds.ledger import Ledger, refusals_logged
 from protocol.rounds.party import Party
 from protocol.wire import read
 
@@ -72,10 +72,10 @@ class Coordinator:
         The replies are for the sender to verify; C only sees to it that there are t.
         """
         now = self._clock()
-        with logged(self._ledger, Evaluate.TYPE, now) as entry:
+        with refusals_logged(self._ledger, Evaluate.TYPE, now) as entry:
             request = receive_evaluate(self._party, data, now)
             entry.header = request.header
-            admit(self._ledger, self._party.terms, Evaluate.TYPE, request.header, now)
+            self._ledger.admit(Evaluate.TYPE, request.header, self._party.terms.quota(request.header.sender), now)
 
             async def evaluated(keyholder: str) -> bytes:
                 reply = await self._transport.send(keyholder, Evaluate.TYPE, data)
@@ -87,10 +87,10 @@ class Coordinator:
     async def ask(self, data: bytes) -> bytes:
         """Answer a question, the array [ask, look], with one signed decision a subject over all agencies."""
         now = self._clock()
-        with logged(self._ledger, Ask.TYPE, now) as entry:
+        with refusals_logged(self._ledger, Ask.TYPE, now) as entry:
             session = rounds.receive(self._party, *_ask_and_look(data), now)
             entry.header = session.ask.header
-            admit(self._ledger, self._party.terms, Ask.TYPE, session.ask.header, now)
+            self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.quota(entry.header.sender), now)
             agencies = self._party.terms.agencies
             answers, failed = await _gather(agencies, lambda agency: self._answer(session, agency))
             if failed:

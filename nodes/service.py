@@ -5,20 +5,27 @@ computed; the payload is computed from each listing's state when the question co
 on the very next question.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 
 from nodes.catalogue import CatalogueEntry
-from nodes.storage.listings import ListingStore
+from nodes.lifecycle import State, state
+from nodes.listings import Listing
+from nodes.storage.listings import ListingStore, Seal
 from protocol.codec import Random
 from protocol.dkg import KeyShare
-from protocol.errors import DecodeError, SpentError
+from protocol.errors import BucketOverflowError, DecodeError, NotGrantedError, SpentError
+from protocol.identifiers import to_bytes
+from protocol.lanes import Standing, vector
 from protocol.messages import Ask, Evaluate, Open, Prove
 from protocol.opening import OpeningShare
 from protocol.paillier import Randomiser
-from protocol.rounds import agency, keyholder
-from protocol.rounds.ledger import Ledger, admit, logged
+from protocol.rounds import agency, keyholder, requester
+from protocol.rounds.ledger import Ledger, refusals_logged
 from protocol.rounds.party import Party
+from protocol.sealing import bucket
+from protocol.wire import MAX_SUBJECTS
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,14 @@ class Shares:
 
     oprf: KeyShare = field(repr=False)
     opening: OpeningShare = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A batch of sealing: how many identifiers, and the numbers of listings refused for a full bucket."""
+
+    identifiers: int
+    refused: frozenset[int]
 
 
 class Node:
@@ -70,36 +85,102 @@ class Node:
         return handlers[kind](data, self._clock())
 
     def _evaluate(self, data: bytes, now: int) -> bytes:
-        with logged(self._ledger, Evaluate.TYPE, now) as entry:
+        with refusals_logged(self._ledger, Evaluate.TYPE, now) as entry:
             request = keyholder.receive_evaluate(self._party, data, now)
             entry.header = request.header
             shares = self._keyholder_shares()
-            admit(self._ledger, self._party.terms, Evaluate.TYPE, request.header, now)
+            self._ledger.admit(Evaluate.TYPE, request.header, self._party.terms.quota(request.header.sender), now)
             return keyholder.evaluate(self._party, request, shares.oprf, self._random, now)
 
     def _ask(self, data: bytes, now: int) -> bytes:
-        with logged(self._ledger, Ask.TYPE, now) as entry:
+        with refusals_logged(self._ledger, Ask.TYPE, now) as entry:
             asked = agency.receive(self._party, data, now)
             entry.header = asked.request.header
-            admit(self._ledger, self._party.terms, Ask.TYPE, asked.request.header, now)
+            self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.quota(entry.header.sender), now)
             buckets = {prefix: self._bucket(prefix, now) for prefix in sorted(set(asked.prefixes))}
             return agency.answer(self._party, asked, buckets, self._randomiser, self._random, now)
 
     def _open(self, data: bytes, now: int) -> bytes:
-        with logged(self._ledger, Open.TYPE, now) as entry:
+        with refusals_logged(self._ledger, Open.TYPE, now) as entry:
             opening = keyholder.receive_open(self._party, data, now)
             asked = entry.header = opening.ask.header
             shares = self._keyholder_shares()
-            self._ledger.claim_opening(asked.sender, asked.session, opening.chunk, opening.request.body.x)
-            terms = self._party.terms
-            self._ledger.charge(Open.TYPE, asked.sender, opening.subjects(terms.slots), terms.quota(asked.sender), now)
+            terms, m = self._party.terms, opening.subjects(self._party.terms.slots)
+            self._ledger.admit_opening(asked, opening.chunk, opening.request.body.x, m, terms.quota(asked.sender), now)
             return keyholder.open_chunk(self._party, opening, shares.opening, now)
 
     def _prove(self, data: bytes, now: int) -> bytes:
-        with logged(self._ledger, Prove.TYPE, now) as entry:
+        with refusals_logged(self._ledger, Prove.TYPE, now) as entry:
             proof = keyholder.receive_prove(self._party, data, now)
             entry.header, body = proof.request.header, proof.request.body
             shares = self._keyholder_shares()
             if not self._ledger.is_opened(body.requester, entry.header.session, body.chunk, body.x):
                 raise SpentError("nothing was opened for this chunk and challenge")
             return keyholder.prove(self._party, proof, shares.opening, self._random, now)
+
+    async def seal(self, send: Callable[[bytes], Awaitable[bytes]]) -> AsyncIterator[Sealed]:
+        """Seal every identifier that has no seal in this epoch, in batches, as a client of the keyholders.
+
+        `send` takes a signed `evaluate` to the coordinator and returns its reply. Each batch is committed before it is
+        yielded, so an interrupted run goes on where it stopped.
+
+        Raises:
+            IndeterminateError: no quorum of right evaluations; what was yielded stays sealed.
+            QuotaError: the agency's own quota for sealing is spent.
+        """
+        terms, registers = self._party.terms, tuple(self._presets)
+        agreement, epoch = terms.agreement.id, terms.roster.epoch
+        while batch := self._listings.unsealed(agreement, epoch, registers, MAX_SUBJECTS)[:MAX_SUBJECTS]:
+            blinding, request = requester.evaluate(
+                self._party,
+                [to_bytes(item.identifier) for item in batch],
+                purpose=requester.SEAL,
+                case=requester.SEAL,
+                now=self._clock(),
+                random=self._random,
+            )
+            pseudonyms = requester.pseudonyms(self._party, blinding, await send(request), self._clock())
+            yield self._record(
+                [
+                    Seal(item.number, item.position, bucket(pseudonym, terms.bucket_bits), pseudonym)
+                    for item, pseudonym in zip(batch, pseudonyms, strict=True)
+                ]
+            )
+
+    def _record(self, seals: Sequence[Seal]) -> Sealed:
+        """Store a batch of seals; a listing that would overflow a bucket is erased and reported."""
+        place = self._party.terms.agreement.id, self._party.terms.roster.epoch
+        refused: set[int] = set()
+        try:
+            self._listings.record_seals(*place, seals)
+        except BucketOverflowError:
+            for seal in seals:
+                try:
+                    if seal.number not in refused:
+                        self._listings.record_seals(*place, [seal])
+                except BucketOverflowError:
+                    self._listings.remove([seal.number])
+                    refused.add(seal.number)
+        return Sealed(len(seals), frozenset(refused))
+
+    def _bucket(self, prefix: int, now: int) -> list[tuple[bytes, tuple[int, ...]]]:
+        """One bucket's entries (t, lane values) as the listings stand now."""
+        terms, today = self._party.terms, datetime.fromtimestamp(now, UTC).date()
+        found = self._listings.bucket(terms.agreement.id, terms.roster.epoch, prefix)
+        return [
+            (pseudonym, vector(terms.layout, self._party.id, self._standings(listings, today)))
+            for pseudonym, listings in found
+        ]
+
+    def _standings(self, listings: Iterable[Listing], today: date) -> list[Standing]:
+        states = ((listing, state(listing, self._presets[listing.register], today)) for listing in listings)
+        return [
+            Standing(listing.register, listing.severity, current is State.DISPUTED)
+            for listing, current in states
+            if current in {State.ACTIVE, State.DISPUTED}
+        ]
+
+    def _keyholder_shares(self) -> Shares:
+        if self._shares is None:
+            raise NotGrantedError("this agency is no keyholder")
+        return self._shares

@@ -14,7 +14,7 @@ from gmpy2 import mpz
 from protocol import labels
 from protocol.codec import Random
 from protocol.errors import ModulusError, UsageError
-from protocol.modulus import check_modulus, hash_to_modulus, prove_coprime, verify_coprime
+from protocol.modulus import check_modulus, hash_to_modulus, is_unit, prove_coprime, verify_coprime
 from protocol.opening import OpeningKey, OpeningShare
 from protocol.paillier import PublicKey
 from protocol.shamir import split
@@ -50,12 +50,17 @@ class Ceremony:
         """Check everything a receiver can check without a share.
 
         Raises:
-            ModulusError: the modulus, the proof gcd(N, φ(N)) = 1, or D = N^-1 (V_0^N = v) does not hold.
+            ModulusError: the modulus, the proof gcd(N, φ(N)) = 1, the degree, or D = N^-1 (V_0^N = v) does not hold.
         """
         check_modulus(self.modulus, suite)
         verify_coprime(self.modulus, self.proof, self.context)
-        if not all(0 < value < self.modulus and gmpy2.gcd(value, self.modulus) == 1 for value in self.commitments):
+        if not 1 <= len(self.commitments) <= self.keyholders:
+            raise ModulusError("threshold is outside 1 to the number of keyholders")
+        if not all(is_unit(self.modulus, value) for value in self.commitments):
             raise ModulusError("a verification value is outside Z_N*")
+        # A leading coefficient of zero would let fewer than the threshold open.
+        if self.commitments[-1] == 1:
+            raise ModulusError("the sharing polynomial has a lower degree")
         if gmpy2.powmod(self.commitments[0], self.modulus, self.modulus) != _base(self.modulus, self.context):
             raise ModulusError("the shared exponent is not the inverse of N")
 
@@ -63,8 +68,10 @@ class Ceremony:
         """Check a received share against its verification value.
 
         Raises:
-            ModulusError: the share is not on the committed polynomial.
+            ModulusError: no keyholder's index, not of 1..N-1, or not on the committed polynomial.
         """
+        if not (1 <= share.index <= self.keyholders and 0 < share.secret < self.modulus):
+            raise ModulusError("opening share is out of range")
         if gmpy2.powmod_sec(self.key.base, share.secret, self.modulus) != self.key.verification[share.index - 1]:
             raise ModulusError("opening share does not match its verification value")
 
@@ -72,11 +79,17 @@ class Ceremony:
 def deal(
     primes: tuple[int, int], threshold: int, keyholders: int, context: bytes, random: Random
 ) -> tuple[Ceremony, tuple[OpeningShare, ...]]:
-    """Make the opening key of two distinct safe primes; returns what is published and the shares s_1 … s_n."""
+    """Make the opening key of two distinct safe primes; returns what is published and the shares s_1 … s_n.
+
+    Raises:
+        UsageError: no such primes, one divides the other's order, or not 1 <= threshold <= keyholders.
+    """
     p, q = (mpz(prime) for prime in primes)
     if p == q or not all(gmpy2.is_prime(prime) and gmpy2.is_prime(prime // 2) for prime in (p, q)):
         raise UsageError("the ceremony needs two distinct safe primes")
     n, order = p * q, (p // 2) * (q // 2)
+    if gmpy2.gcd(n, order) != 1:
+        raise UsageError("one prime divides the other's order, so N has no inverse")
     sharing = split(int(gmpy2.invert(n, order)), threshold, keyholders, int(order), random)
     base = _base(int(n), context)
     ceremony = Ceremony(

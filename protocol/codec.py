@@ -1,9 +1,10 @@
 """Encodings: deterministic CBOR (RFC 8949 §4.2), fixed-width integers, length-prefixed concatenation."""
 
 import io
+from collections import defaultdict
 from collections.abc import Callable
 from types import NoneType
-from typing import Any
+from typing import Any, NoReturn
 
 import cbor2
 from cryptography.hazmat.primitives import hashes
@@ -18,7 +19,13 @@ MAX_DEPTH = 8
 
 
 def encode(value: object) -> bytes:
-    """Encode maps, arrays, text, bytes, integers, booleans and null as deterministic CBOR."""
+    """Encode maps with text keys, arrays, text, bytes, integers of 64 bits, booleans and null as deterministic CBOR.
+
+    Raises:
+        UsageError: holds anything else.
+    """
+    if misfit := _misfit(value):
+        raise UsageError(misfit)
     return cbor2.dumps(value, canonical=True)
 
 
@@ -26,7 +33,7 @@ def decode(data: bytes, limit: int) -> Any:
     """Decode what `encode` made, of at most `limit` bytes.
 
     Decoding accepts one encoding only: what does not re-encode to the same bytes is refused, so two parties
-    can never read different things from one signed message.
+    can never read different things from one signed message. Errors drop the library's own, which quotes the input.
 
     Raises:
         DecodeError: too long, not CBOR, trailing bytes, or not the deterministic encoding.
@@ -35,35 +42,49 @@ def decode(data: bytes, limit: int) -> Any:
         raise DecodeError(f"message is longer than {limit} bytes")
     try:
         with io.BytesIO(data) as stream:
-            decoder = cbor2.CBORDecoder(stream, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False)
+            decoder = cbor2.CBORDecoder(
+                stream,
+                semantic_decoders=_NO_TAGS,
+                max_depth=MAX_DEPTH,
+                allow_indefinite=False,
+                allow_duplicate_keys=False,
+            )
             value = decoder.decode()
             rest = stream.read(1)
-    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
-        raise DecodeError("not a well-formed CBOR message") from error
+    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
+        raise DecodeError("not a well-formed CBOR message") from None
     if rest:
         raise DecodeError("bytes after the end of the message")
-    try:
-        canonical = encode(value)
-    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise DecodeError("message holds a type the protocol does not use") from error
-    if canonical != data:
+    if misfit := _misfit(value):
+        raise DecodeError(misfit)
+    if cbor2.dumps(value, canonical=True) != data:
         raise DecodeError("not the deterministic encoding of its message")
-    _check_types(value)
     return value
 
 
-def _check_types(value: object) -> None:
-    """Refuse what CBOR can carry and the protocol does not: floats, tags, undefined, keys that are not text."""
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise DecodeError("map key is not text")
-        for item in value.values():
-            _check_types(item)
-    elif isinstance(value, list):
-        for item in value:
-            _check_types(item)
-    elif not isinstance(value, (bytes, str, int, NoneType)):
-        raise DecodeError("message holds a type the protocol does not use")
+def _refuse_tag(_value: object, _immutable: bool) -> NoReturn:
+    raise DecodeError("message holds a type the protocol does not use")
+
+
+# Every tag is refused before the library acts on it: a rational of two long integers, a bigfloat, a regular expression
+# or a MIME part would buy seconds of computing with a few kilobytes, and all before any signature is verified.
+_NO_TAGS = defaultdict[int, Callable[[Any, bool], Any]](lambda: _refuse_tag)
+
+
+def _misfit(value: object) -> str | None:
+    """Name what CBOR or Python can carry and the protocol does not, wherever it is inside `value`."""
+    match value:
+        case dict():
+            if not all(isinstance(key, str) for key in value):
+                return "map key is not text"
+            return next(filter(None, map(_misfit, value.values())), None)
+        case list() | tuple():
+            return next(filter(None, map(_misfit, value)), None)
+        case int() if not -(1 << 64) <= value < 1 << 64:
+            return "integer is longer than 64 bits"
+        case bytes() | str() | int() | NoneType():
+            return None
+    return "message holds a type the protocol does not use"
 
 
 def i2osp(value: int, length: int) -> bytes:

@@ -13,8 +13,15 @@ _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 
 
 def seal(plaintext: bytes, receiver: X25519PublicKey, label: bytes, *context: bytes) -> bytes:
-    """Seal `plaintext` to `receiver`; it opens only under the same label and context (OVERHEAD bytes longer)."""
-    return _SUITE.encrypt(plaintext, receiver, info=concat(label, *context))
+    """Seal `plaintext` to `receiver`; it opens only under the same label and context (OVERHEAD bytes longer).
+
+    Raises:
+        SealError: the receiver's key is of low order, so anybody could open what is sealed to it.
+    """
+    try:
+        return _SUITE.encrypt(plaintext, receiver, info=concat(label, *context))
+    except ValueError as error:
+        raise SealError("the receiver's key cannot be sealed to") from error
 
 
 def unseal(sealed: bytes, receiver: X25519PrivateKey, label: bytes, *context: bytes) -> bytes:

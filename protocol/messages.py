@@ -5,6 +5,7 @@ Specification: protocol/spec/concordat-v1.md §4. A tuple with one item a subjec
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import ClassVar
 
 from protocol.wire import (
@@ -13,9 +14,9 @@ from protocol.wire import (
     MAX_PARTIES,
     MAX_SUBJECTS,
     array,
-    by_party,
+    by_id,
     is_octets,
-    is_text,
+    is_whole,
     octets,
     text,
     whole,
@@ -23,6 +24,7 @@ from protocol.wire import (
 
 KIB = 1 << 10
 MAX_MODULUS_BYTES = 1024
+PREFIX_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,18 @@ class Ask:
     TYPE: ClassVar[str] = "ask"
     LIMIT: ClassVar[int] = 128 * KIB
     commitment: bytes = octets(HASH_BYTES)
-    sealed: Mapping[str, bytes] = by_party(is_octets(48, 2 * KIB))
+    sealed: Mapping[str, bytes] = by_id(is_octets(48, 2 * KIB))
 
 
 @dataclass(frozen=True)
 class SealedAsk:
-    """Inside `Ask.sealed`: the nonce ν and one bucket prefix a subject. Not signed by itself; com binds it."""
+    """Inside `Ask.sealed`: the nonce ν and one bucket prefix a subject. Not signed by itself; com binds it.
+
+    Prefixes have a fixed width, for the length of what is sealed must tell C nothing of them.
+    """
 
     nonce: bytes = octets(32)
-    prefixes: tuple[int, ...] = array(lambda value: isinstance(value, int) and 0 <= value < 1 << 63, MAX_SUBJECTS)
+    prefixes: tuple[bytes, ...] = array(is_octets(PREFIX_BYTES), MAX_SUBJECTS)
 
 
 @dataclass(frozen=True)
@@ -124,31 +129,43 @@ class Proved:
     response: bytes = octets(1, 2 * MAX_MODULUS_BYTES)
 
 
+class Effect(IntEnum):
+    """What a decision says of one measure."""
+
+    NONE = 0
+    DISPUTED = 1  # would apply if disputed listings counted
+    APPLIES = 2
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What C signs for one subject: every measure its requester implements, and the binding H(σ ‖ T ‖ com).
+
+    All these measures stand in it whether they apply or not, so a decision's length says nothing of its content. Its
+    header's `issued` is the as-of time and `expires` the end of its validity. `subject` is the subject's number in the
+    session; `measures` maps measure ids to an `Effect`; `agencies` is how many agencies answered: all, or there is no
+    decision.
+    """
+
+    TYPE: ClassVar[str] = "decision"
+    LIMIT: ClassVar[int] = 8 * KIB
+    subject: int = whole(MAX_SUBJECTS - 1)
+    measures: Mapping[str, int] = by_id(is_whole(max(Effect)))
+    agencies: int = whole(MAX_PARTIES)
+    binding: bytes = octets(HASH_BYTES)
+
+    def having(self, effect: Effect) -> tuple[str, ...]:
+        """Ids of the measures with this effect, in alphabetical order."""
+        return tuple(sorted(measure for measure, value in self.measures.items() if value == effect))
+
+
 @dataclass(frozen=True)
 class Decide:
     """C to R: one signed decision a subject, each an envelope of its own that others can verify."""
 
     TYPE: ClassVar[str] = "decide"
-    LIMIT: ClassVar[int] = 512 * KIB
-    decisions: tuple[bytes, ...] = array(is_octets(1, 4 * KIB), MAX_SUBJECTS)
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What C signs for one subject: the measures that apply, and the binding H(σ ‖ T ‖ com).
-
-    Its header's `issued` is the decision's as-of time and `expires` the end of its validity. `subject` is the subject's
-    number in the session; `measures` apply, `disputed` would apply if disputed listings counted (measure ids in the
-    agreement's order); `agencies` is how many agencies answered: all of the agreement, or there is no decision.
-    """
-
-    TYPE: ClassVar[str] = "decision"
-    LIMIT: ClassVar[int] = 4 * KIB
-    subject: int = whole(MAX_SUBJECTS - 1)
-    measures: tuple[str, ...] = array(is_text(MAX_ID), 64, shortest=0)
-    disputed: tuple[str, ...] = array(is_text(MAX_ID), 64, shortest=0)
-    agencies: int = whole(MAX_PARTIES)
-    binding: bytes = octets(HASH_BYTES)
+    LIMIT: ClassVar[int] = 1024 * KIB
+    decisions: tuple[bytes, ...] = array(is_octets(1, Decision.LIMIT), MAX_SUBJECTS)
 
 
 @dataclass(frozen=True)

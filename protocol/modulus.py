@@ -67,7 +67,8 @@ def _search_span(start: mpz, bits: int) -> mpz | None:
             continue
         candidate = start + 2 * k
         prime = 2 * candidate + 1
-        # One Fermat test each weeds out almost every composite before the full Miller-Rabin rounds.
+        # One Fermat test each weeds out almost every composite before the full Miller-Rabin rounds. Neither is in
+        # constant time: the search runs once, on the dealer's own machine, on numbers that are mostly thrown away.
         if (
             gmpy2.powmod(2, candidate - 1, candidate) == 1
             and gmpy2.powmod(2, prime - 1, prime) == 1
@@ -83,10 +84,12 @@ def check_modulus(n: int, suite: str) -> None:
     """Check what a receiver can see of a modulus without its factors.
 
     Raises:
-        ModulusError: too short for the suite, even, not 1 mod 12 (as every product of two safe primes is), prime,
-            a perfect power, or with a prime factor below 2^16.
+        ModulusError: unknown suite, too short for it, of an odd length, even, not 1 mod 12 (as every product of two
+            safe primes is), with a prime factor below 2^16, a perfect power, or prime.
     """
-    if suite not in MIN_BITS or n.bit_length() < MIN_BITS[suite]:
+    if suite not in MIN_BITS:
+        raise ModulusError("unknown suite")
+    if n.bit_length() < MIN_BITS[suite]:
         raise ModulusError("modulus is shorter than its suite allows")
     if n.bit_length() % 16:
         raise ModulusError("modulus length is not a multiple of 16 bits")
@@ -121,6 +124,11 @@ def verify_coprime(n: int, proof: tuple[bytes, ...], context: bytes) -> None:
         raise ModulusError("coprimality proof is malformed")
     if any(gmpy2.powmod(os2ip(root), n, n) != _challenge(n, k, context) for k, root in enumerate(proof)):
         raise ModulusError("coprimality proof does not verify")
+
+
+def is_unit(n: int, value: int) -> bool:
+    """Tell whether a value is the one canonical representative, 1..N-1, of an element of Z_N*."""
+    return 0 < value < n and gmpy2.gcd(value, n) == 1
 
 
 def hash_to_modulus(n: int, label: bytes, *parts: bytes) -> mpz:

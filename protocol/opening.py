@@ -18,6 +18,7 @@ from gmpy2 import mpz
 from protocol import labels
 from protocol.codec import Random, digest, i2osp, os2ip
 from protocol.errors import CiphertextError, OpeningError, ProofError, QuorumError, UsageError
+from protocol.modulus import is_unit
 from protocol.paillier import PublicKey
 from protocol.shamir import integer_lagrange
 
@@ -65,7 +66,7 @@ def check_challenge(key: OpeningKey, x: int) -> None:
     Raises:
         CiphertextError: x is outside 1..N-1 or shares a factor with N.
     """
-    if not 0 < x < key.public_key.n or gmpy2.gcd(x, key.public_key.n) != 1:
+    if not is_unit(key.public_key.n, x):
         raise CiphertextError("opening challenge is outside Z_N*")
 
 
@@ -76,8 +77,8 @@ def open_share(key: OpeningKey, share: OpeningShare, x: int) -> int:
         CiphertextError: x is outside 1..N-1 or shares a factor with N.
     """
     check_challenge(key, x)
-    # Padding the exponent with the group's order is not possible here (nobody knows it); powmod_sec's time follows
-    # the exponent's length alone, and that is the length of a share, not its value.
+    # powmod_sec's time follows the exponent's number of machine words, and that only tells that s_j does not begin
+    # with 64 zero bits. Nobody here knows the group's order, by which the exponent could be blinded.
     return int(gmpy2.powmod_sec(x, 2 * key.delta * share.secret, key.public_key.n))
 
 
@@ -88,7 +89,7 @@ def combine(key: OpeningKey, ciphertext: int, shares: Mapping[int, int]) -> int:
 
     Raises:
         QuorumError: fewer than the threshold.
-        OpeningError: some share is wrong, whichever way it was altered.
+        OpeningError: some share is wrong, whichever way it was altered (its sign alone changes nothing).
     """
     if len(shares) < key.threshold:
         raise QuorumError(f"{len(shares)} opening shares, {key.threshold} needed")
@@ -99,8 +100,8 @@ def combine(key: OpeningKey, ciphertext: int, shares: Mapping[int, int]) -> int:
     coefficients = integer_lagrange(quorum, key.delta)
     root = mpz(1)
     for index in quorum:
-        if gmpy2.gcd(shares[index], n) != 1:
-            raise OpeningError("an opening share shares a factor with N")
+        if not is_unit(key.public_key.n, shares[index]):
+            raise OpeningError("an opening share is outside Z_N*")
         root = root * gmpy2.powmod(shares[index], 2 * coefficients[index], n) % n
     scale = 8 * key.delta**2
     blinded = gmpy2.powmod(ciphertext, scale, n_squared) * gmpy2.powmod(root, -n, n_squared) % n_squared
@@ -124,13 +125,19 @@ def prove_share(key: OpeningKey, share: OpeningShare, x: int, random: Random) ->
 def verify_share(key: OpeningKey, index: int, x: int, opened: int, proof: tuple[bytes, bytes]) -> None:
     """Verify keyholder `index`'s share proof for P_j = `opened`.
 
+    `combine` refuses no quorum whose proofs all verify, so where it refuses, some proof names a culprit.
+
     Raises:
         ProofError: the share is not the one its verification value commits to.
     """
+    if not 1 <= index <= len(key.verification):
+        raise UsageError("share proof of an unknown keyholder")
     n = mpz(key.public_key.n)
     c, response = proof
-    if len(c) != _CHALLENGE_BYTES or len(response) != _response_bytes(key) + 1 or gmpy2.gcd(opened, n) != 1:
+    if len(c) != _CHALLENGE_BYTES or len(response) != _response_bytes(key) + 1:
         raise ProofError("opening share proof is malformed")
+    if not is_unit(key.public_key.n, opened):
+        raise ProofError("opening share is outside Z_N*")
     lifted, squared = gmpy2.powmod(x, 4 * key.delta, n), gmpy2.powmod(opened, 2, n)
     z, minus_c = os2ip(response), -os2ip(c)
     commitment = (

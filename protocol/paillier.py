@@ -86,7 +86,8 @@ class Randomiser:
     """A fixed-base table for ζ = (h^N)^s; `fresh` draws a new one at each call.
 
     The exponent is read in base 256; digit d at position k picks the entry `base^((d+1)·256^k)`. The offset of one in
-    every digit shifts s by a public constant, so no entry is 1 and every ζ costs the same multiplications.
+    every digit shifts s by a public constant, so no entry is 1 and every ζ costs the same multiplications. Which
+    entries were read can show in a processor cache: a party does not share its machine with strangers.
     """
 
     public_key: PublicKey
@@ -100,6 +101,8 @@ class Randomiser:
         """
         n, n_squared = mpz(public_key.n), mpz(public_key.n_squared)
         x = mpz(os2ip(random(public_key.modulus_bytes + 16))) % n
+        if gmpy2.gcd(x, n) != 1:
+            raise UsageError("the random source gave no unit modulo N")
         base = gmpy2.powmod(-x * x % n, n, n_squared)
         table = []
         for _ in range(-(-_exponent_bytes(public_key) * 8 // _WINDOW_BITS)):

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from protocol import labels
 from protocol.codec import Random, concat, digest, hkdf, i2osp, os2ip
-from protocol.errors import BlockError, BucketOverflowError
+from protocol.errors import BlockError, BucketOverflowError, UsageError
 
 PSEUDONYM_BYTES = 64
 TAG_BYTES = 16
@@ -56,7 +56,10 @@ def build_block(entries: Mapping[bytes, bytes], size: int, element_bytes: int, r
 
     Raises:
         BucketOverflowError: more entries than `size`; then the agency answers nothing.
+        UsageError: a tag or an element of another width, by which C could tell entries from fillers.
     """
+    if any((len(position), len(element)) != (TAG_BYTES, element_bytes) for position, element in entries.items()):
+        raise UsageError("a block's entry has the wrong width")
     if len(entries) > size:
         raise BucketOverflowError("a bucket holds more entries than the agreement's bucket size")
     block = dict(entries)

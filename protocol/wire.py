@@ -42,8 +42,8 @@ def array(item: Check, longest: int, shortest: int = 1) -> Any:
     )
 
 
-def by_party(item: Check) -> Any:
-    """A field that maps party ids to items."""
+def by_id(item: Check) -> Any:
+    """A field that maps ids to items."""
     return field(
         metadata={
             "check": lambda value: (
@@ -62,11 +62,7 @@ def text(longest: int, shortest: int = 1) -> Any:
 
 def whole(highest: int) -> Any:
     """A field that is an integer 0..highest."""
-    return field(
-        metadata={
-            "check": lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= highest
-        }
-    )
+    return field(metadata={"check": is_whole(highest)})
 
 
 def is_octets(shortest: int, longest: int | None = None) -> Check:
@@ -75,8 +71,13 @@ def is_octets(shortest: int, longest: int | None = None) -> Check:
 
 
 def is_text(longest: int, shortest: int = 1) -> Check:
-    """Check of text, `shortest` to `longest` characters long."""
-    return lambda value: isinstance(value, str) and shortest <= len(value) <= longest
+    """Check of text, `shortest` to `longest` printable characters long: ids end up in logs, line breaks must not."""
+    return lambda value: isinstance(value, str) and shortest <= len(value) <= longest and value.isprintable()
+
+
+def is_whole(highest: int) -> Check:
+    """Check of an integer 0..highest; a boolean is none, though Python counts it as one."""
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= highest
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def read(data: bytes, kind: type[B], limit: int | None = None) -> Signed[B]:
     Raises:
         DecodeError: not canonical, of another type, too long, or a field of the wrong type or size.
     """
-    envelope = Envelope.from_bytes(data, limit or kind.LIMIT)
+    envelope = Envelope.from_bytes(data, kind.LIMIT if limit is None else limit)
     if envelope.payload_type != payload_type(kind):
         raise DecodeError(f"not a message of type {kind.TYPE}")
     match decode(envelope.payload, len(data)):
@@ -164,7 +165,16 @@ def to_map(message: Any) -> dict[str, Any]:
     """Turn a message type into the map that is encoded, with every field checked."""
     values = {item.name: getattr(message, item.name) for item in fields(message)}
     _check_fields(type(message), values)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: object) -> object:
+    match value:
+        case tuple():
+            return list(value)
+        case Mapping():
+            return dict(value)
+    return value
 
 
 M = TypeVar("M")
@@ -182,8 +192,10 @@ def from_map(kind: type[M], values: Mapping[str, Any]) -> M:
 
 def _check_fields(kind: type, values: Mapping[str, Any]) -> None:
     checks = {item.name: item.metadata["check"] for item in fields(kind)}
-    if values.keys() != checks.keys():
-        raise DecodeError("message fields are not exactly those of its type")
+    if not values.keys() <= checks.keys():
+        raise DecodeError("message has a field that its type does not have")
     for name, check in checks.items():
+        if name not in values:
+            raise DecodeError(f"message field {name} is missing")
         if not check(values[name]):
             raise DecodeError(f"message field {name} has the wrong type or size")

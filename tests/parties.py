@@ -4,9 +4,10 @@ import secrets
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+import yaml
+
 from api.setup import Established, establish
 from protocol.agreement.model import Agreement, parse
-from protocol.agreement.terms import Terms
 from protocol.modulus import safe_prime_candidates
 from protocol.paillier import Randomiser
 from protocol.rounds.party import Party
@@ -31,15 +32,98 @@ RFC_5054_1536 = int(
 )
 FULL_SIZE_PRIMES = (RFC_3526_GROUP_5, RFC_5054_1536)
 
+AGENCIES = ("labour", "tax", "court", "market", "customs")
+REQUESTER = "procurement-office"
+PURPOSE = "award-contract"
+
 Rule = Mapping[str, object]
 
 
 @cache
 def small_primes() -> tuple[int, int]:
-    """Two fresh 256-bit safe primes, once a test process."""
-    found: list[int] = []
-    while len(found) < 2:
-        prime = next(prime for prime in safe_prime_candidates(256, secrets.token_bytes) if prime)
-        if (not found or found[0] != prime) and (not found or (found[0] * prime).bit_length() == 512):
-            found.append(int(prime))
-    return found[0], found[1]
+    """Two fresh 256-bit safe primes with a product of 512 bits, found once a test process."""
+    first, second = (
+        next(int(prime) for prime in safe_prime_candidates(256, secrets.token_bytes) if prime) for _ in range(2)
+    )
+    # Both have their top two bits set, so the product always has 512 bits.
+    return (first, second) if first != second else small_primes.__wrapped__()
+
+
+def agreement(
+    agencies: Sequence[str] = AGENCIES,
+    threshold: int = 3,
+    rules: Sequence[Rule] = (),
+    suite: str = "concordat-v1-insecure-test",
+    anonymity: Mapping[str, int] | None = None,
+    quota: int = 10**6,
+) -> Agreement:
+    """An agreement of agencies with one register each, named after the agency; by default any listing excludes."""
+    document = {
+        "concordat": 1,
+        "id": "procurement",
+        "version": 1,
+        "title": "Joint effect on public procurement",
+        "legal_basis": {"reference": "Procurement Act s. 57", "rank": "law"},
+        "territory": "national",
+        "valid": {"from": "2026-11-01", "until": "2027-10-31"},
+        "subject_kinds": ["legal"],
+        "anonymity": dict(anonymity or {"population": 20_000, "k_min": 1000, "max_listings": 500}),
+        "keyholders": {"agencies": list(agencies), "threshold": threshold},
+        "suite": suite,
+        "agencies": [
+            {"id": agency, "name": agency.title(), "registers": [{"id": f"{agency}-register", "preset": "debarment"}]}
+            for agency in agencies
+        ],
+        "requesters": [
+            {
+                "id": REQUESTER,
+                "name": "Procurement Office",
+                "purposes": [PURPOSE],
+                "implements": ["exclude", "scrutinise"],
+                "quota_per_day": quota,
+            },
+            {"id": "bank", "name": "Bank", "purposes": ["lend"], "implements": ["scrutinise"], "quota_per_day": quota},
+        ],
+        "measures": [
+            {
+                "id": measure,
+                "effect": effect,
+                "severity": "serious",
+                "max_months": 36,
+                "legal_basis": "Procurement Act s. 57",
+                "notice": "You are told.",
+            }
+            for measure, effect in (("exclude", "restriction"), ("scrutinise", "notice"))
+        ],
+        "rules": [dict(rule) for rule in rules]
+        or [
+            {"measure": "exclude", "when": {"registers": [f"{agency}-register" for agency in agencies]}},
+            {
+                "measure": "scrutinise",
+                "when": {
+                    "registers": [f"{agency}-register" for agency in agencies],
+                    "min_agencies": 2,
+                    "min_weight": 4,
+                },
+            },
+        ],
+        "validity_of_decision": "24h",
+    }
+    return parse(yaml.safe_dump(document))
+
+
+@cache
+def federation() -> Established:
+    """The default agreement, established once a test process."""
+    return establish(agreement(), 1, small_primes(), secrets.token_bytes, NOW)
+
+
+@cache
+def randomiser(established: Established) -> Randomiser:
+    """A randomiser of this federation, made once."""
+    return Randomiser.create(established.terms.public_key, secrets.token_bytes)
+
+
+def party(name: str, established: Established) -> Party:
+    """One party of a federation."""
+    return established.secrets[name].party(name, established.terms)

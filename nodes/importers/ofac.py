@@ -143,7 +143,7 @@ def read_ofac(file: BinaryIO, register: str, entry: CatalogueEntry, list_name: s
     while True:
         line = rows.line_num + 1
         try:
-            fields = [field.strip() for field in next(rows)]
+            fields = next(rows)
             if fields and fields != ["\x1a"]:  # the Treasury ends its files the way DOS did
                 yield Row(line, _listing(fields, line, register, entry, list_name, as_of))
         except StopIteration:
@@ -161,7 +161,8 @@ def _listing(
         raise RowError(line, "number", f"the row has not {len(COLUMNS)} columns")
     if not all(field.isprintable() for field in fields):
         raise RowError(line, "number", "the row is not UTF-8 text")
-    row = {column: field for column, field in zip(COLUMNS, fields, strict=True) if column and field != EMPTY}
+    named = zip(COLUMNS, fields, strict=True)
+    row = {column: field for column, field in named if column and field.strip() not in ("", EMPTY)}
     if "type" in row:
         raise RowError(line, "type", "not an entity")
     identifiers = tuple(dict.fromkeys(_identifiers(row.get("remarks", ""), row.get("programs", ""))))
@@ -188,8 +189,8 @@ def _listing(
 
 def _identifiers(remarks: str, programs: str) -> Iterator[Identifier]:
     parts = remarks.split(";")
-    if len(remarks) >= CUT_AT:
-        parts.pop()  # it may be cut, and half a number may be another's
+    if len(remarks) >= CUT_AT and not remarks.endswith(" "):
+        parts.pop()  # cut within a word: half a number may be another's
     for part in parts:
         found = _NUMBER.fullmatch(part.strip())
         if found is None:

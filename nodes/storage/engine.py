@@ -5,7 +5,7 @@ be rolled back do not share a file.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -37,6 +37,13 @@ def writing(engine: Engine) -> Iterator[Session]:
     """A session that writes: committed at the end of the block, rolled back if it raises."""
     with Session(engine.execution_options(writes=True)) as session, session.begin():
         yield session
+
+
+def forget_log(engine: Engine) -> None:
+    """Empty SQLite's write-ahead log into the database, so that what was erased is in no file any more."""
+    if engine.dialect.name == "sqlite":
+        with closing(engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _prepare(connection: DBAPIConnection, _record: object) -> None:

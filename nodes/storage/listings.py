@@ -4,6 +4,7 @@ Everything about a subject is one encrypted column. Seals are encrypted with ran
 only seen once a bucket is decrypted, and no index or join in the database pairs them.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -11,18 +12,19 @@ from datetime import date
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Engine, ForeignKeyConstraint, Index, delete, func, update
+from sqlalchemy import select as columns
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from nodes.listings import Listing
 from nodes.storage.cipher import ColumnCipher
-from nodes.storage.engine import writing
-from protocol.codec import decode, encode
+from nodes.storage.engine import forget_log, writing
 from protocol.errors import BucketOverflowError, UsageError
 from protocol.identifiers import Identifier
 
-_PAYLOAD_LIMIT: Final = 1 << 20
 _BATCH: Final = 500
+
+_Stored = tuple[bytes, bytes, date | None]
 
 
 class _Table(SQLModel, registry=registry()):
@@ -33,7 +35,7 @@ class _ListingRow(_Table, table=True):
     """`content` is the keyed digest of what was decided; `identifiers` their number; a dispute is all that changes."""
 
     __tablename__ = "listing"
-    number: int | None = Field(default=None, primary_key=True)
+    number: int = Field(default=None, primary_key=True)
     register_id: str = Field(index=True)
     content: bytes = Field(unique=True)
     identifiers: int
@@ -102,13 +104,14 @@ class ListingStore:
             }
             session.add_all(rows.values())
             session.flush()
-            numbers |= {content: _number(row) for content, row in rows.items()}
+            numbers |= {content: row.number for content, row in rows.items()}
         return [numbers[content] for content in contents]
 
     def remove(self, numbers: Collection[int]) -> None:
         """Erase listings and their seals, as when an identifier is refused because its bucket is full."""
         with writing(self._engine) as session:
             session.execute(delete(_ListingRow).where(col(_ListingRow.number).in_(numbers)))
+        forget_log(self._engine)
 
     def dispute(self, number: int, on: date | None) -> None:
         """Flag a listing as disputed from the day `on`; None ends the dispute.
@@ -147,9 +150,9 @@ class ListingStore:
                 )
             )
             return [
-                Unsealed(_number(row), position, identifier)
+                Unsealed(row.number, position, identifier)
                 for row in rows
-                for position, identifier in enumerate(self._listing(row).identifiers)
+                for position, identifier in enumerate(self._listing(row.content, row.payload, None).identifiers)
                 if (row.number, position) not in done
             ]
 
@@ -160,27 +163,35 @@ class ListingStore:
             BucketOverflowError: a bucket would hold more than B distinct pseudonyms.
         """
         with writing(self._engine) as session:
-            for seal in seals:
-                place = _place(agreement, epoch, seal.number, seal.position, seal.prefix)
-                pseudonym = self._cipher.encrypt(seal.pseudonym, *place)
-                session.add(_SealRow(agreement=agreement, epoch=epoch, **seal._replace(pseudonym=pseudonym)._asdict()))
+            for number, position, prefix, pseudonym in seals:
+                place = _place(agreement, epoch, number, position, prefix)
+                session.add(
+                    _SealRow(
+                        listing=number,
+                        position=position,
+                        agreement=agreement,
+                        epoch=epoch,
+                        prefix=prefix,
+                        pseudonym=self._cipher.encrypt(pseudonym, *place),
+                    )
+                )
             session.flush()
             for prefix in {seal.prefix for seal in seals}:
-                if len(self._pseudonyms(session, agreement, epoch, prefix)) > self._bucket_size:
+                if self._load(session, agreement, epoch, prefix) > self._bucket_size:
                     raise BucketOverflowError("a bucket would hold more entries than the agreement's bucket size")
 
     def bucket(self, agreement: str, epoch: int, prefix: int) -> list[tuple[bytes, tuple[Listing, ...]]]:
         """The pseudonyms of one bucket, each with its listings, by one indexed query."""
+        found: dict[bytes, list[Listing]] = defaultdict(list)
         with Session(self._engine) as session:
-            return [
-                (pseudonym, tuple(map(self._listing, rows)))
-                for pseudonym, rows in self._pseudonyms(session, agreement, epoch, prefix).items()
-            ]
+            for pseudonym, stored in self._entries(session, agreement, epoch, prefix):
+                found[pseudonym].append(self._listing(*stored))
+        return [(pseudonym, tuple(listings)) for pseudonym, listings in found.items()]
 
     def bucket_load(self, agreement: str, epoch: int, prefix: int) -> int:
-        """How many of a bucket's B places are taken."""
+        """How many of a bucket's B places are taken: its distinct pseudonyms."""
         with Session(self._engine) as session:
-            return len(self._pseudonyms(session, agreement, epoch, prefix))
+            return self._load(session, agreement, epoch, prefix)
 
     def count(self, register: str) -> int:
         """How many listings a register holds, whatever their state."""
@@ -192,42 +203,46 @@ class ListingStore:
     def all(self) -> Iterator[tuple[int, Listing]]:
         """Every listing with its number, in order."""
         with Session(self._engine) as session:
-            for row in session.exec(
+            rows = session.exec(
                 select(_ListingRow).order_by(col(_ListingRow.number)).execution_options(yield_per=_BATCH)
-            ):
-                yield _number(row), self._listing(row)
+            )
+            for row in rows:
+                yield row.number, self._listing(row.content, row.payload, row.disputed_since)
 
     def _numbers(self, session: Session, contents: Sequence[bytes]) -> dict[bytes, int]:
         """The numbers of those listings that are stored."""
         numbers: dict[bytes, int] = {}
         for start in range(0, len(contents), _BATCH):
             batch = col(_ListingRow.content).in_(contents[start : start + _BATCH])
-            numbers |= {row.content: _number(row) for row in session.exec(select(_ListingRow).where(batch))}
+            numbers |= {row.content: row.number for row in session.exec(select(_ListingRow).where(batch))}
         return numbers
 
-    def _pseudonyms(self, session: Session, agreement: str, epoch: int, prefix: int) -> dict[bytes, list[_ListingRow]]:
-        """Decrypt one bucket: its listings by pseudonym."""
+    def _load(self, session: Session, agreement: str, epoch: int, prefix: int) -> int:
+        return len({pseudonym for pseudonym, _ in self._entries(session, agreement, epoch, prefix)})
+
+    def _entries(self, session: Session, agreement: str, epoch: int, prefix: int) -> Iterator[tuple[bytes, _Stored]]:
+        """Decrypt one bucket: a pseudonym and the stored listing for each seal."""
         statement = (
-            select(_SealRow, _ListingRow)
-            .join(_ListingRow, col(_ListingRow.number) == _SealRow.listing)
-            .where(_SealRow.agreement == agreement, _SealRow.epoch == epoch, _SealRow.prefix == prefix)
+            columns(
+                col(_SealRow.listing),
+                col(_SealRow.position),
+                col(_SealRow.pseudonym),
+                col(_ListingRow.content),
+                col(_ListingRow.payload),
+                col(_ListingRow.disputed_since),
+            )
+            .join(_ListingRow, col(_ListingRow.number) == col(_SealRow.listing))
+            .where(col(_SealRow.agreement) == agreement, col(_SealRow.epoch) == epoch, col(_SealRow.prefix) == prefix)
             .order_by(col(_SealRow.listing), col(_SealRow.position))
         )
-        found: dict[bytes, list[_ListingRow]] = defaultdict(list)
-        for seal, row in session.exec(statement):
-            place = _place(agreement, epoch, seal.listing, seal.position, prefix)
-            found[self._cipher.decrypt(seal.pseudonym, *place)].append(row)
-        return found
+        # Plain columns over the connection: building objects would take longer than decrypting them.
+        rows = session.connection().execute(statement)
+        for number, position, sealed, content, payload, disputed_since in rows:
+            place = _place(agreement, epoch, number, position, prefix)
+            yield self._cipher.decrypt(sealed, *place), (content, payload, disputed_since)
 
-    def _listing(self, row: _ListingRow) -> Listing:
-        payload = self._cipher.decrypt(row.payload, b"listing", b"payload", row.content)
-        return replace(_decode(payload), disputed_since=row.disputed_since)
-
-
-def _number(row: _ListingRow) -> int:
-    if row.number is None:
-        raise UsageError("the row is not stored yet")
-    return row.number
+    def _listing(self, content: bytes, payload: bytes, disputed_since: date | None) -> Listing:
+        return _decode(self._cipher.decrypt(payload, b"listing", b"payload", content), disputed_since)
 
 
 def _place(agreement: str, epoch: int, number: int, position: int, prefix: int) -> tuple[bytes, ...]:
@@ -235,16 +250,14 @@ def _place(agreement: str, epoch: int, number: int, position: int, prefix: int) 
 
 
 def _encode(listing: Listing) -> bytes:
-    """What was decided, as bytes: everything but the dispute, which may change."""
+    """What was decided, as one JSON text: everything but the dispute, which may change."""
     fields = asdict(replace(listing, disputed_since=None))
-    dates = {name: value.isoformat() for name, value in fields.items() if isinstance(value, date)}
-    return encode({**fields, **dates})
+    return json.dumps(fields, default=date.isoformat, sort_keys=True).encode()
 
 
-def _decode(payload: bytes) -> Listing:
-    fields: dict[str, Any] = decode(payload, _PAYLOAD_LIMIT)
-    dates = {
-        name: date.fromisoformat(fields[name]) for name in ("decided_on", "served_on", "expires_on") if fields[name]
-    }
-    identifiers = tuple(Identifier(**identifier) for identifier in fields["identifiers"])
-    return Listing(**{**fields, **dates, "identifiers": identifiers})
+def _decode(payload: bytes, disputed_since: date | None) -> Listing:
+    fields: dict[str, Any] = json.loads(payload)
+    for name in ("decided_on", "served_on", "expires_on"):
+        fields[name] = fields[name] and date.fromisoformat(fields[name])
+    fields["identifiers"] = tuple(Identifier(**identifier) for identifier in fields["identifiers"])
+    return Listing(**fields | {"disputed_since": disputed_since})

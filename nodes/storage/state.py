@@ -1,20 +1,22 @@
 """Protocol state: what a node must remember across restarts and workers so that nothing is answered twice or too often.
 
-Every claim is one statement whose uniqueness the database enforces, and is committed before its method returns; callers
-claim before they compute an answer (protocol.md §8). This database has no identifier, prefix or pseudonym. Senders and
-requesters are ids, sessions 16 bytes, times Unix seconds.
+Every claim is a statement whose uniqueness the database enforces, and is committed before its method returns; callers
+claim before they compute an answer (specification §8). This database has no identifier, prefix or pseudonym: senders
+and requesters are ids, sessions 16 bytes, times Unix seconds.
 """
 
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import Engine, delete, text
+from sqlalchemy import BigInteger, Engine, delete, insert, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from nodes.storage.engine import writing
 from protocol.errors import QuotaError, ReplayedError, SpentError
+from protocol.messages import Open
+from protocol.wire import Header
 
 
 class _Table(SQLModel, registry=registry()):
@@ -26,7 +28,7 @@ class _SessionRow(_Table, table=True):
     kind: str = Field(primary_key=True)
     sender: str = Field(primary_key=True)
     session: bytes = Field(primary_key=True)
-    expires: int = Field(index=True)
+    expires: int = Field(sa_type=BigInteger, index=True)
 
 
 class _OpeningRow(_Table, table=True):
@@ -50,13 +52,15 @@ class LogEntry(_Table, table=True):
 
     __tablename__ = "log"
     number: int | None = Field(default=None, primary_key=True)
-    time: int
+    time: int = Field(sa_type=BigInteger)
     kind: str
     sender: str
     purpose: str
     m: int
     outcome: str
 
+
+ADMITTED: Final = "admitted"
 
 _DAY: Final = 86_400
 
@@ -69,70 +73,82 @@ _CHARGE: Final = text(
 
 
 class ProtocolState:
-    """The only code that queries sessions, openings, quotas and the log: a node's `protocol.rounds.ledger.Ledger`."""
+    """The only code that queries sessions, openings, quotas and the log: a party's `protocol.rounds.ledger.Ledger`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         _Table.metadata.create_all(engine)
 
-    def claim_session(self, kind: str, sender: str, session: bytes, expires: int) -> None:
-        """Record that this session was used for a message of this kind; it is remembered until `expires`.
+    def admit(self, kind: str, header: Header, limit: int, now: int) -> None:
+        """Record a request's session, charge it and log it, in one transaction.
 
         Raises:
-            ReplayedError: it was used before.
+            ReplayedError: this sender's session of this kind was recorded before.
+            QuotaError: what is left of the quota does not cover it; `retry_after` runs to the next UTC midnight.
         """
-        if not self._inserted(_SessionRow(kind=kind, sender=sender, session=session, expires=expires)):
-            raise ReplayedError("this session was used before")
+        with writing(self._engine) as database:
+            session = {"sender": header.sender, "session": header.session, "expires": header.expires}
+            if not _inserted(database, _SessionRow, {"kind": kind, **session}):
+                raise ReplayedError("this session was used before")
+            _charge(database, kind, header.sender, header.m, limit, now)
+            _log(database, kind, header, header.m, ADMITTED, now)
+
+    def admit_opening(self, ask: Header, chunk: int, x: bytes, m: int, limit: int, now: int) -> None:
+        """Record that a chunk is opened for x and nothing else, charge and log it. Openings are never forgotten.
+
+        Raises:
+            SpentError: it was opened before, be it for the same x.
+            QuotaError: what is left of the quota does not cover it.
+        """
+        with writing(self._engine) as database:
+            opening = {"requester": ask.sender, "session": ask.session, "chunk": chunk, "x_digest": _digest(x)}
+            if not _inserted(database, _OpeningRow, opening):
+                raise SpentError("this chunk was opened before")
+            _charge(database, Open.TYPE, ask.sender, m, limit, now)
+            _log(database, Open.TYPE, ask, m, ADMITTED, now)
+
+    def is_opened(self, requester: str, session: bytes, chunk: int, x: bytes) -> bool:
+        """Whether this chunk was opened for exactly this x."""
+        with Session(self._engine) as database:
+            row = database.get(_OpeningRow, (requester, session, chunk))
+            return row is not None and row.x_digest == _digest(x)
+
+    def refuse(self, kind: str, header: Header | None, reason: str, now: int) -> None:
+        """Log a refused request; without a header its sender is not known."""
+        with writing(self._engine) as database:
+            _log(database, kind, header, header.m if header else 0, reason, now)
 
     def forget_expired(self, now: int) -> None:
         """Forget sessions that expired before `now`: messages so old are refused for their age."""
         with writing(self._engine) as database:
             database.execute(delete(_SessionRow).where(col(_SessionRow.expires) < now))
 
-    def claim_opening(self, requester: str, session: bytes, chunk: int, x: bytes) -> None:
-        """Record that this chunk of a session is opened for x and nothing else. Openings are never forgotten.
-
-        Raises:
-            SpentError: it was opened before, be it for the same x.
-        """
-        row = _OpeningRow(requester=requester, session=session, chunk=chunk, x_digest=sha256(x).digest())
-        if not self._inserted(row):
-            raise SpentError("this chunk was opened before")
-
-    def is_opened(self, requester: str, session: bytes, chunk: int, x: bytes) -> bool:
-        """Whether this chunk was opened for exactly this x."""
-        with Session(self._engine) as database:
-            row = database.get(_OpeningRow, (requester, session, chunk))
-            return row is not None and row.x_digest == sha256(x).digest()
-
-    def charge(self, kind: str, sender: str, amount: int, limit: int, now: int) -> None:
-        """Charge `amount` subjects to the sender's quota of `limit` a UTC day: all of it or nothing.
-
-        Raises:
-            QuotaError: what is left does not cover it; `retry_after` are the seconds to the next UTC midnight.
-        """
-        day = now // _DAY
-        values = {"kind": kind, "sender": sender, "day": day, "amount": amount, "limit": limit}
-        if amount <= limit:
-            with writing(self._engine) as database:
-                if database.connection().execute(_CHARGE, values).rowcount == 1:
-                    return
-        raise QuotaError("the daily quota does not cover this request", retry_after=(day + 1) * _DAY - now)
-
-    def log(self, kind: str, sender: str, purpose: str, m: int, outcome: str, now: int) -> None:
-        """Append a served or refused request to the log; `outcome` is "served" or the name of an error."""
-        with writing(self._engine) as database:
-            database.add(LogEntry(time=now, kind=kind, sender=sender, purpose=purpose, m=m, outcome=outcome))
-
     def entries(self) -> list[LogEntry]:
         """The log, oldest first."""
         with Session(self._engine) as database:
             return list(database.exec(select(LogEntry).order_by(col(LogEntry.number))))
 
-    def _inserted(self, row: SQLModel) -> bool:
-        try:
-            with writing(self._engine) as database:
-                database.add(row)
-        except IntegrityError:
-            return False
-        return True
+
+def _inserted(database: Session, table: type[SQLModel], values: dict[str, object]) -> bool:
+    try:
+        database.execute(insert(table).values(values))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _charge(database: Session, kind: str, sender: str, amount: int, limit: int, now: int) -> None:
+    day = now // _DAY
+    values = {"kind": kind, "sender": sender, "day": day, "amount": amount, "limit": limit}
+    if amount > limit or database.connection().execute(_CHARGE, values).rowcount != 1:
+        raise QuotaError("the daily quota does not cover this request", retry_after=(day + 1) * _DAY - now)
+
+
+def _log(database: Session, kind: str, header: Header | None, m: int, outcome: str, now: int) -> None:
+    sender, purpose = (header.sender, header.purpose) if header else ("", "")
+    entry = {"time": now, "kind": kind, "sender": sender, "purpose": purpose, "m": m, "outcome": outcome}
+    database.execute(insert(LogEntry).values(entry))
+
+
+def _digest(x: bytes) -> bytes:
+    return sha256(x).digest()

@@ -18,7 +18,7 @@ from protocol.wire import (
     HASH_BYTES,
     MAX_PARTIES,
     array,
-    by_party,
+    by_id,
     from_map,
     is_octets,
     octets,
@@ -41,8 +41,8 @@ class Roster:
 
     agreement: bytes = octets(HASH_BYTES)
     epoch: int = whole(1 << 31)
-    signing: Mapping[str, bytes] = by_party(is_octets(32))
-    sealing: Mapping[str, bytes] = by_party(is_octets(32))
+    signing: Mapping[str, bytes] = by_id(is_octets(32))
+    sealing: Mapping[str, bytes] = by_id(is_octets(32))
     oprf_public: bytes = octets(32)
     oprf_shares: tuple[bytes, ...] = array(is_octets(32), MAX_PARTIES)
     modulus: bytes = octets(1, MAX_MODULUS_BYTES)

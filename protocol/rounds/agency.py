@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from protocol import labels
-from protocol.codec import Random, decode
+from protocol.codec import Random, decode, os2ip
 from protocol.errors import BucketOverflowError, CommitmentError, DecodeError
 from protocol.hpke import unseal
 from protocol.lanes import encode
@@ -45,11 +45,12 @@ def receive(party: Party, data: bytes, now: int) -> Asked:
         raise DecodeError("message field sealed does not name exactly the agreement's agencies")
     plain = unseal(body.sealed[party.id], party.sealing_key, labels.SEALED_ASK, party.id.encode(), header.session)
     inner = from_map(SealedAsk, decode(plain, 2 * KIB))
-    if len(inner.prefixes) != header.m or any(prefix >> party.terms.bucket_bits for prefix in inner.prefixes):
+    prefixes = tuple(map(os2ip, inner.prefixes))
+    if len(prefixes) != header.m or any(prefix >> party.terms.bucket_bits for prefix in prefixes):
         raise DecodeError("message field prefixes does not fit the agreement")
-    if ask_commitment(header.session, inner.nonce, inner.prefixes) != body.commitment:
+    if ask_commitment(header.session, inner.nonce, prefixes) != body.commitment:
         raise CommitmentError("the sealed question is not the one committed to")
-    return Asked(request, inner.nonce, inner.prefixes)
+    return Asked(request, inner.nonce, prefixes)
 
 
 def answer(

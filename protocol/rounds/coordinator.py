@@ -17,7 +17,7 @@ from protocol.errors import (
     IndeterminateError,
 )
 from protocol.lanes import check, decode, split_slots
-from protocol.messages import Answer, Ask, Decide, Decision, Look, Open, Opened, Prove, Proved
+from protocol.messages import Answer, Ask, Decide, Decision, Effect, Look, Open, Opened, Prove, Proved
 from protocol.opening import challenge, combine, verify_share
 from protocol.paillier import Randomiser, ciphertext_from_bytes
 from protocol.rounds.party import AGENCIES, Party
@@ -196,13 +196,16 @@ def opened(
 def decide(party: Party, session: Session, lanes: Sequence[tuple[int, ...]], now: int) -> bytes:
     """Apply the rules to each subject's lanes and sign one decision each; nothing else leaves C."""
     requester = session.ask.header.sender
+    implements = party.terms.agreement.requester(requester).implements
     decisions = []
     for subject, values in enumerate(lanes):
-        outcomes = outcome(party.terms.agreement, party.terms.layout, values, requester)
+        effects = {
+            item.measure: Effect.DISPUTED if item.disputed else Effect.APPLIES
+            for item in outcome(party.terms.agreement, party.terms.layout, values, requester)
+        }
         body = Decision(
             subject=subject,
-            measures=tuple(item.measure for item in outcomes if not item.disputed),
-            disputed=tuple(item.measure for item in outcomes if item.disputed),
+            measures={measure: int(effects.get(measure, Effect.NONE)) for measure in implements},
             agencies=len(party.terms.agencies),
             binding=decision_binding(
                 session.look.body.sigmas[subject], session.look.body.secrets[subject], session.ask.body.commitment

@@ -9,70 +9,51 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from protocol.agreement.terms import Terms
 from protocol.wire import Header
 
 
 class Ledger(Protocol):
-    """A party's durable memory of sessions, quotas and openings."""
+    """A party's durable memory of sessions, quotas and openings, and its log of requests.
 
-    def claim_session(self, kind: str, sender: str, session: bytes, expires: int) -> None:
-        """Record a session once.
+    Each admission is one transaction: all of it is committed when the method returns, or nothing is and it raises.
+    """
+
+    def admit(self, kind: str, header: Header, limit: int, now: int) -> None:
+        """Record a verified request's session, charge its m subjects to the sender's `limit` a UTC day, and log it.
 
         Raises:
             ReplayedError: this sender's session of this kind was recorded before.
+            QuotaError: what is left of the quota does not cover it.
         """
 
-    def charge(self, kind: str, sender: str, amount: int, limit: int, now: int) -> None:
-        """Charge `amount` subjects to the sender's quota of `limit` a UTC day; all or nothing.
-
-        Raises:
-            QuotaError: it would exceed the limit; nothing is charged.
-        """
-
-    def claim_opening(self, requester: str, session: bytes, chunk: int, x: bytes) -> None:
-        """Record that this chunk of this session is opened, for x and nothing else.
+    def admit_opening(self, ask: Header, chunk: int, x: bytes, m: int, limit: int, now: int) -> None:
+        """Record that this chunk of R's session is opened, for x and nothing else, and charge its m subjects to R.
 
         Raises:
             SpentError: it was recorded before, whatever the x.
+            QuotaError: what is left of the quota does not cover it.
         """
 
     def is_opened(self, requester: str, session: bytes, chunk: int, x: bytes) -> bool:
         """Whether this chunk was opened for exactly this x."""
 
-    def log(self, kind: str, sender: str, purpose: str, m: int, outcome: str, now: int) -> None:
-        """Append a served or refused request to the log; there is no field that could carry an identifier."""
+    def refuse(self, kind: str, header: Header | None, reason: str, now: int) -> None:
+        """Log a refused request: by its header if it was verified, and by the name of the error, nothing more."""
 
 
 @dataclass
-class Entry:
+class Request:
     """A request on its way through a handler; `header` is set once it is verified."""
 
     header: Header | None = None
 
 
 @contextmanager
-def logged(ledger: Ledger, kind: str, now: int) -> Iterator[Entry]:
-    """Log the request handled inside, served or refused; a refusal by the name of its error alone."""
-    entry = Entry()
-    outcome = "served"
+def refusals_logged(ledger: Ledger, kind: str, now: int) -> Iterator[Request]:
+    """Log it if the request handled inside is refused; what is admitted, the admission logs."""
+    request = Request()
     try:
-        yield entry
+        yield request
     except Exception as error:
-        outcome = type(error).__name__
+        ledger.refuse(kind, request.header, type(error).__name__, now)
         raise
-    finally:
-        header = entry.header
-        sender, purpose, m = (header.sender, header.purpose, header.m) if header else ("", "", 0)
-        ledger.log(kind, sender, purpose, m, outcome, now)
-
-
-def admit(ledger: Ledger, terms: Terms, kind: str, header: Header, now: int) -> None:
-    """Claim a verified request's session, then charge its sender's quota; both are committed when this returns.
-
-    Raises:
-        ReplayedError: the session was seen before.
-        QuotaError: the sender's quota does not cover it.
-    """
-    ledger.claim_session(kind, header.sender, header.session, header.expires)
-    ledger.charge(kind, header.sender, header.m, terms.quota(header.sender), now)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from protocol import labels, oprf
 from protocol.agreement.roster import COORDINATOR
-from protocol.codec import Random, decode, digest, encode
+from protocol.codec import Random, decode, digest, encode, i2osp
 from protocol.errors import DecisionError, DecodeError, IndeterminateError, PeerError, SignatureError
 from protocol.group import Element, Scalar, decode_element, random_scalar
 from protocol.hpke import seal
-from protocol.messages import Ask, Decide, Decision, Evaluate, Evaluated, Look, SealedAsk
+from protocol.messages import PREFIX_BYTES, Ask, Decide, Decision, Evaluate, Evaluated, Look, SealedAsk
 from protocol.rounds.party import AGENCIES, KEYHOLDERS, Party
 from protocol.sealing import (
     NONCE_BYTES,
@@ -105,7 +105,7 @@ def ask(
     """Ask about m pseudonyms; returns the state, the signed `ask` for all agencies and the signed `look` for C."""
     session, nonce = random(SESSION_BYTES), random(NONCE_BYTES)
     prefixes = tuple(bucket(pseudonym, party.terms.bucket_bits) for pseudonym in known)
-    sealed = encode(to_map(SealedAsk(nonce, prefixes)))
+    sealed = encode(to_map(SealedAsk(nonce, tuple(i2osp(prefix, PREFIX_BYTES) for prefix in prefixes))))
     body = Ask(
         commitment=ask_commitment(session, nonce, prefixes),
         sealed={
@@ -156,6 +156,6 @@ def _check_decision(party: Party, question: Question, subject: int, data: bytes)
         raise DecisionError("a decision is bound to another subject")
     if body.agencies != len(party.terms.agencies):
         raise DecisionError("a decision does not cover every agency")
-    if not {*body.measures, *body.disputed} <= set(party.terms.agreement.requester(party.id).implements):
-        raise DecisionError("a decision names a measure this requester does not implement")
+    if set(body.measures) != set(party.terms.agreement.requester(party.id).implements):
+        raise DecisionError("a decision is not about exactly the measures this requester implements")
     return decision

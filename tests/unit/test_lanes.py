@@ -22,9 +22,8 @@ from protocol.lanes import (
     vector,
 )
 
-EXAMPLE = layout(parse((Path(__file__).parent / "data/procurement.yaml").read_text()))
-AGENCIES = ("labour", "tax", "market", "customs", "court")
-
+TEXT = (Path(__file__).parent / "data/procurement.yaml").read_text()
+EXAMPLE = layout(parse(TEXT))
 A, B = frozenset({"a"}), frozenset({"a", "b"})
 SMALL = LaneLayout(
     (
@@ -50,6 +49,14 @@ def test_rules_over_the_same_registers_share_their_lanes() -> None:
     ]
     assert EXAMPLE.lanes[0].feeders == {"labour", "tax"}
     assert EXAMPLE.lanes[4].feeders == {"labour", "tax", "market"}
+
+
+def test_one_rule_that_asks_is_enough_for_a_weight_and_a_points_lane() -> None:
+    for asks, kind in (("min_weight: 2", LaneKind.WEIGHT), ("min_points: 2", LaneKind.POINTS)):
+        rule = f"  - {{measure: extra-scrutiny, when: {{registers: [tax-default, wage-arrears], {asks}}}}}\nvalidity"
+        lanes = layout(parse(TEXT.replace("validity", rule))).lanes
+        assert [lane.kind for lane in lanes[:3]] == [LaneKind.COUNT, LaneKind.DISPUTED, kind]
+        assert len(lanes) == len(EXAMPLE.lanes) + 1
 
 
 def test_a_lane_holds_the_greatest_sum_and_a_bit_to_spare() -> None:

@@ -36,7 +36,8 @@ REQUESTERS = tuple(
 
 thresholds = st.builds(
     When,
-    registers=st.lists(st.sampled_from(sorted(OWNER)), min_size=1, max_size=4, unique=True).map(tuple),
+    registers=st.sampled_from([("r0", "r2"), ("r2", "r0")])  # one condition, so that rules often share lanes
+    | st.lists(st.sampled_from(sorted(OWNER)), min_size=1, max_size=4, unique=True).map(tuple),
     min_agencies=st.integers(1, 3),
     min_weight=st.none() | st.integers(1, 12) | st.integers(250, 255),
     min_points=st.none() | st.integers(1, 300) | st.integers(65_000, 65_535),
@@ -98,7 +99,7 @@ def test_lanes_decide_what_the_raw_listings_decide(agreement: Agreement, listed:
 
 
 def with_rule(**when: object) -> Agreement:
-    rule = Rule(measure="m1", when=When.model_validate_json(When(**when).model_dump_json()))  # type: ignore[arg-type]
+    rule = Rule(measure="m1", when=When.model_validate(when))
     update = {"agencies": AGENCIES, "measures": MEASURES, "requesters": REQUESTERS, "rules": (rule,)}
     return EXAMPLE.model_copy(update=update)
 
@@ -137,6 +138,14 @@ def test_a_disputed_listing_flags_and_never_restricts() -> None:
         MeasureOutcome("exclude-from-award", disputed=False),
         MeasureOutcome("extra-scrutiny", disputed=True),
     )
+
+
+def test_a_threshold_is_met_exactly_at_its_figure() -> None:
+    listed: Standings = {"a0": [Standing("r0", 2, disputed=False, points=7)], "a1": [Standing("r2", 3, disputed=False)]}
+    met = {"min_agencies": 2, "min_weight": 5, "min_points": 7}
+    for missed in ({}, {"min_agencies": 3}, {"min_weight": 6}, {"min_points": 8}):
+        agreement = with_rule(registers=("r0", "r2", "r4"), **(met | missed))
+        assert by_lanes(agreement, listed, "all") == ([] if missed else [("m1", False)])
 
 
 def test_a_requester_sees_only_the_measures_it_implements() -> None:

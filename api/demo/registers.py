@@ -1,0 +1,111 @@
+"""The demonstration's registers: two official lists, and three made ones from a seeded generator.
+
+Made firms have valid Unified Social Credit Codes; some stand in several made registers, and some real ones from the
+sanctions lists stand in them too. Each made register holds listings in every state a question can meet.
+"""
+
+import csv
+import io
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from importlib.resources import files
+
+from stdnum.cn import uscc
+
+from nodes.catalogue import CatalogueEntry
+from nodes.importers import Row, RowError
+from nodes.importers.concordat_csv import REQUIRED, read_csv
+from nodes.importers.ofac import read_ofac
+from nodes.listings import Listing
+from protocol.agreement.model import Agreement
+from protocol.identifiers import Identifier
+
+SEED = 20261120
+FIRMS = 900
+FIRMS_A_REGISTER = 300
+REAL_FIRMS_A_REGISTER = 12
+OFFICIAL = {"sdn": "ofac_sdn_entities.csv", "consolidated": "ofac_consolidated_entities.csv"}
+GROUNDS = {"wage-arrears": "unpaid-wages", "tax-debarment": "debarred", "judgments": "settlement-breach"}
+
+_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One register as its agency loaded it: the listings, and how many rows were refused."""
+
+    agency: str
+    register: str
+    listings: tuple[Listing, ...]
+    refused: int
+
+
+def load(agreement: Agreement, catalogue: Mapping[str, CatalogueEntry], today: date) -> list[Loaded]:
+    """Load every register of the demonstration's agreement through the importers, as of `today`."""
+    loaded: list[Loaded] = []
+    for agency in agreement.agencies:
+        for register in agency.registers:
+            entry = catalogue[register.preset]
+            if register.id in OFFICIAL:
+                rows = _official(register.id, entry, today)
+            else:
+                real = [item for known in loaded for listing in known.listings for item in listing.identifiers]
+                rows = read_csv(io.BytesIO(made_csv(register.id, real, today)), register.id, entry)
+            outcomes = [row.outcome for row in rows]
+            listings = tuple(
+                replace(outcome, disputed_since=today) if _is_disputed(outcome) else outcome
+                for outcome in outcomes
+                if isinstance(outcome, Listing)
+            )
+            refused = sum(isinstance(outcome, RowError) for outcome in outcomes)
+            loaded.append(Loaded(agency.id, register.id, listings, refused))
+    return loaded
+
+
+def _official(register: str, entry: CatalogueEntry, today: date) -> Iterator[Row]:
+    data = (files("api.demo") / "data" / OFFICIAL[register]).read_bytes()
+    yield from read_ofac(io.BytesIO(data), register, entry, register, today)
+
+
+def made_csv(register: str, real: Sequence[Identifier], today: date) -> bytes:
+    """Make a register as its agency's own CSV: the same for the same day."""
+    numbers = random.Random(SEED)  # noqa: S311  # made data that must come out the same everywhere
+    firms = [_made_uscc(numbers) for _ in range(FIRMS)]
+    numbers.seed(f"{SEED} {register}")
+    chosen = numbers.sample(firms, FIRMS_A_REGISTER)
+    codes = sorted({item.value for item in real if item.scheme == "cn.uscc"} - set(firms))
+    chosen += numbers.sample(codes, min(REAL_FIRMS_A_REGISTER, len(codes)))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*REQUIRED, "other_identifiers"])
+    for number, code in enumerate(chosen):
+        decided, served = _dates(number, today)
+        writer.writerow(
+            [
+                *("cn.uscc", code, "legal", f"Firm {number}", GROUNDS[register], f"{register}-{number}"),
+                *(decided.isoformat(), served.isoformat(), numbers.choice("123"), ""),
+                f"cn.reg_no:{register}-{number}" if number % 5 == 0 else "",
+            ]
+        )
+    return text.getvalue().encode()
+
+
+def _is_disputed(listing: Listing) -> bool:
+    """One in nine of the made listings."""
+    return listing.register not in OFFICIAL and int(listing.decision_ref.rpartition("-")[2]) % 9 == 6
+
+
+def _dates(number: int, today: date) -> tuple[date, date]:
+    """Decision and service: one in nine has expired, one in nine was served last week, the others are in effect."""
+    if number % 9 == 7:
+        return today - timedelta(days=5 * 366), today - timedelta(days=5 * 366 - 3)
+    if number % 9 == 8:
+        return today - timedelta(days=6), today - timedelta(days=4)
+    return today - timedelta(days=90), today - timedelta(days=60)
+
+
+def _made_uscc(numbers: random.Random) -> str:
+    body = "91" + "".join(numbers.choices("123456", k=6)) + "".join(numbers.choices(_ALPHABET, k=9))
+    return body + uscc.calc_check_digit(body)

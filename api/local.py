@@ -1,0 +1,97 @@
+"""A whole federation in one process: every party with its own databases, and a network that records every message."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from api.setup import Established
+from federation.coordinator import Coordinator
+from federation.requester import Requester
+from federation.transport import MemoryNetwork
+from nodes.catalogue import load_catalogue
+from nodes.listings import Listing
+from nodes.service import Node, Sealed, Shares
+from nodes.storage.cipher import KEY_BYTES, ColumnCipher
+from nodes.storage.engine import open_engine
+from nodes.storage.listings import ListingStore
+from nodes.storage.state import ProtocolState
+from protocol.agreement.roster import COORDINATOR
+from protocol.codec import Random
+from protocol.messages import Evaluate
+from protocol.paillier import Randomiser
+from protocol.rounds.party import Party
+
+
+class LocalFederation:
+    """All parties of an established epoch, with their databases under `directory`."""
+
+    def __init__(self, established: Established, directory: Path, clock: Callable[[], int], random: Random) -> None:
+        self.established = established
+        self.terms = established.terms
+        self.network = MemoryNetwork()
+        self.listings: dict[str, ListingStore] = {}
+        self.nodes: dict[str, Node] = {}
+        self._directory = directory
+        self._clock = clock
+        self._random = random
+        for agency in self.terms.agencies:
+            self._start_agency(agency)
+        coordinator = Coordinator(
+            self._party(COORDINATOR),
+            self.network.transport(COORDINATOR),
+            self._ledger("coordinator"),
+            Randomiser.create(self.terms.public_key, random),
+            clock,
+            random,
+        )
+        self.network.attach(COORDINATOR, coordinator.handle)
+        self.requesters = {
+            requester.id: Requester(self._party(requester.id), self.network.transport(requester.id), clock, random)
+            for requester in self.terms.agreement.requesters
+        }
+
+    async def enter(self, agency: str, listings: Iterable[Listing]) -> None:
+        """Store checked listings at their agency and seal them."""
+        self.listings[agency].add_many(list(listings))
+        async for _ in self.seal(agency):
+            pass
+
+    def seal(self, agency: str) -> AsyncIterator[Sealed]:
+        """Seal what an agency has not sealed yet, by way of the coordinator."""
+        transport = self.network.transport(agency)
+        return self.nodes[agency].seal(lambda message: transport.send(COORDINATOR, Evaluate.TYPE, message))
+
+    def _start_agency(self, agency: str) -> None:
+        folder = f"agencies/{agency}"
+        secrets = self.established.secrets[agency]
+        cipher = ColumnCipher(self._random(KEY_BYTES), self._random)
+        self.listings[agency] = ListingStore(self._engine(folder, "listings"), cipher, self.terms.bucket_size)
+        shares = (
+            Shares(secrets.oprf_share, secrets.opening_share) if secrets.oprf_share and secrets.opening_share else None
+        )
+        node = self.nodes[agency] = Node(
+            self._party(agency),
+            shares,
+            self.listings[agency],
+            self._ledger(folder),
+            load_catalogue(),
+            Randomiser.create(self.terms.public_key, self._random),
+            self._clock,
+            self._random,
+        )
+
+        async def handle(kind: str, data: bytes) -> bytes:
+            return node.handle(kind, data)
+
+        self.network.attach(agency, handle)
+
+    def _party(self, name: str) -> Party:
+        return self.established.secrets[name].party(name, self.terms)
+
+    def _ledger(self, folder: str) -> ProtocolState:
+        return ProtocolState(self._engine(folder, "state"))
+
+    def _engine(self, folder: str, name: str) -> Engine:
+        (self._directory / folder).mkdir(parents=True, exist_ok=True)
+        return open_engine(f"sqlite:///{self._directory / folder / name}.sqlite")
