@@ -2,17 +2,22 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
-from api.demo.run import Report, run
+from api.bench import questions, randomisers
+from api.demo.run import run
 from api.demo.show import as_json, show
+from api.primes import MODULUS_BITS, Progress, find_primes
 
 DONE, UNEXPECTED, BAD_INPUT = 0, 1, 2
 
@@ -21,14 +26,9 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def concordat() -> None:
-    """Joint answers from registers that stay at home."""
-
-
 @app.command()
 def demo(
-    as_json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
     keep: Annotated[bool, typer.Option(help="Keep the parties' databases.")] = False,
     directory: Annotated[Path | None, typer.Option("--dir", help="Where the parties' databases go.")] = None,
 ) -> None:
@@ -36,17 +36,18 @@ def demo(
 
     Exit code 0 only if every decision agrees with a plain join and no name was found in anybody's traffic.
     """
-    if directory is not None and directory.exists() and any(directory.iterdir()):
-        typer.echo("--dir: the directory is not empty", err=True)
+    if directory is not None and directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        typer.echo("--dir: not an empty directory", err=True)
         raise typer.Exit(BAD_INPUT)
-    console = Console(stderr=as_json_)
+    console = Console(stderr=json_)
     place = directory or Path(mkdtemp(prefix="concordat-demo-"))
     try:
-        report = _run_demo(place, console)
+        with _progress(console) as progress:
+            report = asyncio.run(run(place, progress))
     finally:
         if not keep and directory is None:
             rmtree(place)
-    if as_json_:
+    if json_:
         typer.echo(json.dumps(as_json(report), indent=2))
     else:
         show(report, console)
@@ -55,13 +56,30 @@ def demo(
     raise typer.Exit(DONE if report.right else UNEXPECTED)
 
 
-def _run_demo(place: Path, console: Console) -> Report:
+@app.command()
+def bench() -> None:
+    """Measure what a question and a fresh randomiser cost here, the latter beside phe's own in the same run."""
+    console = Console()
+    with _progress(console) as progress, TemporaryDirectory(prefix="concordat-bench-") as place:
+        primes = find_primes(MODULUS_BITS // 2, progress)
+        ours, theirs = randomisers(primes[0] * primes[1])
+        progress("asking", 0, None)
+        question = asyncio.run(questions(Path(place), primes))
+    for figure in (question, ours, theirs):
+        console.print(str(figure))
+    console.print(f"fresh ζ: {theirs.median / ours.median:.1f} times as fast as phe's own")
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console) as bar:
+    with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("start", total=None)
-        return asyncio.run(
-            run(place, lambda step, done, total: bar.update(task, description=step, completed=done, total=total))
-        )
+
+        def progress(step: str, done: int, total: int | None) -> None:
+            bar.update(task, description=step, completed=done, total=total)
+
+        yield progress
 
 
 def main() -> None:

@@ -3,8 +3,6 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
-from sqlalchemy import Engine
-
 from api.setup import Established
 from federation.coordinator import Coordinator
 from federation.requester import Requester
@@ -66,7 +64,7 @@ class LocalFederation:
         folder = f"agencies/{agency}"
         secrets = self.established.secrets[agency]
         cipher = ColumnCipher(self._random(KEY_BYTES), self._random)
-        self.listings[agency] = ListingStore(self._engine(folder, "listings"), cipher, self.terms.bucket_size)
+        self.listings[agency] = ListingStore(open_engine(self._url(folder, "listings")), cipher, self.terms.bucket_size)
         shares = (
             Shares(secrets.oprf_share, secrets.opening_share) if secrets.oprf_share and secrets.opening_share else None
         )
@@ -90,8 +88,8 @@ class LocalFederation:
         return self.established.secrets[name].party(name, self.terms)
 
     def _ledger(self, folder: str) -> ProtocolState:
-        return ProtocolState(self._engine(folder, "state"))
+        return ProtocolState(open_engine(self._url(folder, "state")))
 
-    def _engine(self, folder: str, name: str) -> Engine:
+    def _url(self, folder: str, name: str) -> str:
         (self._directory / folder).mkdir(parents=True, exist_ok=True)
-        return open_engine(f"sqlite:///{self._directory / folder / name}.sqlite")
+        return f"sqlite:///{self._directory / folder / name}.sqlite"

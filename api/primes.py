@@ -9,9 +9,14 @@ from multiprocessing import get_context
 from protocol.codec import i2osp, os2ip
 from protocol.modulus import safe_prime_candidates
 
+MODULUS_BITS = 3072
 
-def find_primes(bits: int, progress: Callable[[int, int], None]) -> tuple[int, int]:
-    """Find two distinct safe primes of `bits` bits; `progress(found, spans)` is called after every span searched."""
+Progress = Callable[[str, int, int | None], None]
+"""`progress(step, done, total)`; without a total nobody knows how long it takes."""
+
+
+def find_primes(bits: int, progress: Progress) -> tuple[int, int]:
+    """Find two distinct safe primes of `bits` bits, reporting after every span of candidates searched."""
     found: list[int] = []
     spans = 0
     # Workers start afresh, draw their own randomness, and pass bytes only.
@@ -23,7 +28,7 @@ def find_primes(bits: int, progress: Callable[[int, int], None]) -> tuple[int, i
                 spans += 1
                 if (data := span.result()) is not None and os2ip(data) not in found:
                     found.append(os2ip(data))
-                progress(len(found), spans)
+                progress(f"searching safe primes, {len(found)} of 2 found", spans, None)
             running |= {pool.submit(_search, bits) for _ in done}
         pool.shutdown(wait=False, cancel_futures=True)
     return found[0], found[1]

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -14,7 +14,7 @@ from api.demo.questions import Question, choose
 from api.demo.registers import load
 from api.demo.views import View, views
 from api.local import LocalFederation
-from api.primes import find_primes
+from api.primes import MODULUS_BITS, Progress, find_primes
 from api.setup import establish
 from nodes.catalogue import load_catalogue
 from protocol.agreement.model import Agreement, Validity, parse
@@ -25,12 +25,8 @@ from protocol.messages import Effect
 
 REQUESTER = "procurement-office"
 PURPOSE = "award-contract"
-MODULUS_BITS = 3072
 BATCH = 60
 MALFORMED = "refused: malformed"
-
-Progress = Callable[[str, int, int | None], None]
-"""`progress(step, done, total)`; without a total nobody knows how long it takes."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +67,10 @@ async def run(directory: Path, progress: Progress, primes: tuple[int, int] | Non
     `primes` spares the search for safe primes in tests; a real run finds its own.
     """
     report, today = Report(), datetime.now(UTC).date()
-    agreement, catalogue = _agreement(today), load_catalogue()
+    agreement, catalogue = demo_agreement(today), load_catalogue()
     validate(agreement, {preset: entry.facts() for preset, entry in catalogue.items()})
     with _timed(report, "safe primes"):
-        primes = primes or find_primes(
-            MODULUS_BITS // 2, lambda found, spans: progress(f"safe primes ({found} of 2 found)", spans, None)
-        )
+        primes = primes or find_primes(MODULUS_BITS // 2, progress)
     with _timed(report, "keys"):
         progress("key generation, ceremony, tables", 0, None)
         established = establish(agreement, 1, primes, secrets.token_bytes, _now())
@@ -159,7 +153,8 @@ def _words(outcome: Outcome) -> str:
     return ", ".join(parts) or "no measure"
 
 
-def _agreement(today: date) -> Agreement:
+def demo_agreement(today: date) -> Agreement:
+    """The demonstration's agreement, in force around `today`."""
     agreement = parse((files("api.demo") / "agreement.yaml").read_text("utf-8"))
     valid = Validity.model_validate({"from": today - timedelta(days=30), "until": today + timedelta(days=330)})
     return agreement.model_copy(update={"valid": valid})

@@ -78,10 +78,15 @@ class Register(_Document):
 
 
 class Agency(_Document):
-    """A party that brings registers; one that only holds keys brings none."""
+    """A party that brings registers; one that only holds keys brings none.
+
+    `kind` says what it is (a court, a labour inspectorate …), by which presets name who is competent; without one its
+    id does.
+    """
 
     id: Id
     name: Text
+    kind: Id | None = None
     registers: tuple[Register, ...] = ()
 
 

@@ -13,6 +13,7 @@ from itertools import chain
 
 from protocol.agreement.layout import feeders, layout
 from protocol.agreement.model import Agency, Agreement, Measure, Register, Rule
+from protocol.agreement.parameters import bucket_bits, bucket_size
 from protocol.agreement.presets import MAX_MONTHS, RANKS, Preset
 from protocol.agreement.violation import InvalidAgreementError, Violation
 from protocol.lanes import MAX_WIDTH
@@ -20,6 +21,7 @@ from protocol.wire import MAX_PARTIES
 
 RESERVED = ("coordinator", "agencies", "keyholders")  # names of audiences that are not a single agency or requester
 MAX_VALID_MONTHS = 18
+MAX_BUCKET_SIZE = 4096  # 3.2 MB a subject at 3072 bits, within what a message carries
 SHORTEST_DECISION, LONGEST_DECISION = timedelta(minutes=1), timedelta(days=31)
 NATIONAL = "national"
 
@@ -76,6 +78,11 @@ def _anonymity(agreement: Agreement) -> Iterator[Violation]:
         yield Violation("anonymity.k_min", "k_min people cannot be more than the population", "lower it")
     if anonymity.population < anonymity.max_listings:
         yield Violation("anonymity.max_listings", "listings cannot outnumber the population", "lower it")
+    elif anonymity.population >= anonymity.k_min:
+        size = bucket_size(anonymity.max_listings, bucket_bits(anonymity.population, anonymity.k_min))
+        if size > MAX_BUCKET_SIZE:
+            rule = f"a bucket holds {MAX_BUCKET_SIZE} entries at most; these figures need {size}"
+            yield Violation("anonymity.max_listings", rule, "lower it, or lower k_min")
 
 
 def _parties(agreement: Agreement) -> Iterator[Violation]:
@@ -115,7 +122,7 @@ def _registers(agreement: Agreement, catalogue: Catalogue) -> Iterator[Violation
 
 def _suits(path: str, agreement: Agreement, agency: Agency, preset: Preset) -> Iterator[Violation]:
     """Whether this agency may bring a register of this preset into this agreement."""
-    if preset.competent != "any" and agency.id not in preset.competent:
+    if preset.competent != "any" and (agency.kind or agency.id) not in preset.competent:
         yield Violation(f"{path}.preset", "the agency is not competent for this preset", "leave it to one that is")
     if preset.subject_kinds.isdisjoint(agreement.subject_kinds):
         yield Violation(f"{path}.preset", "the preset lists none of the agreement's subject kinds", "leave it out")

@@ -80,6 +80,7 @@ VALID: list[dict[str, Any]] = [
     {"valid.until": "2028-05-01"},
     {"valid.until": "2026-11-01"},
     {"validity_of_decision": "1m"},
+    {"agencies[3].kind": "labour", "agencies[3].registers[0].preset": "wage-arrears"},
     {"validity_of_decision": "31d"},
     {"keyholders": {"agencies": ["tax", "court"], "threshold": 2}},
     {"subject_kinds": ["legal", "natural"], "agencies[3].registers[0].preset": "judgment-defaulters"},
@@ -103,9 +104,11 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
     ({"valid.until": "2028-05-02"}, ["valid.until"]),
     ({"validity_of_decision": "745h"}, ["validity_of_decision"]),
     ({"subject_kinds": ["legal", "legal"]}, ["subject_kinds[1]"]),
+    ({"agencies[0].kind": "bakery"}, ["agencies[0].registers[0].preset"]),
     # anonymity
     ({"anonymity.population": 900, "anonymity.max_listings": 900}, ["anonymity.k_min"]),
     ({"anonymity.max_listings": 20_000_001}, ["anonymity.max_listings"]),
+    ({"anonymity.k_min": 10_000, "anonymity.max_listings": 20_000_000}, ["anonymity.max_listings"]),
     # parties
     (
         {"agencies[2].id": "court", "keyholders.agencies": ["court", "tax"], "keyholders.threshold": 2},

@@ -5,20 +5,24 @@ returns the results; a key that is neither read nor computed fails, and so does 
 """
 
 import dataclasses
+import hashlib
+import hmac
 import importlib
 import inspect
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from gmpy2 import mpz
+from pydantic import BaseModel
 
 from protocol import ceremony, codec, dkg, errors, labels, messages, opening, oprf, sealing, shamir, wire
+from protocol.agreement import model
 from protocol.agreement.model import canonical as canonical_agreement
 from protocol.agreement.model import digest as agreement_digest
 from protocol.agreement.model import parse
@@ -27,7 +31,7 @@ from protocol.agreement.roster import Roster
 from protocol.agreement.terms import key_context
 from protocol.codec import concat, digest, i2osp, os2ip
 from protocol.envelope import pae
-from protocol.group import Scalar, scalar_base_mult, scalar_from_int
+from protocol.group import scalar_base_mult, scalar_from_int
 from protocol.hpke import unseal
 from protocol.identifiers import canonical, to_bytes
 from protocol.lanes import Lane, LaneKind, LaneLayout, encode
@@ -135,6 +139,7 @@ NEEDED_LIMITS = {
     *("identifiers.MAX_VALUE", "lanes.GUARD_BITS", "lanes.MAX_WIDTH", "lanes.MAX_WEIGHT", "lanes.MAX_POINTS"),
     *("sealing.PSEUDONYM_BYTES", "modulus.TRIAL_BOUND", "modulus.PROOF_ROOTS", "messages.MAX_MODULUS_BYTES"),
     *("hpke.OVERHEAD", "dleq.PROOF_BYTES", "envelope.SIGNATURE_BYTES", "identifiers.MAX_SCHEME"),
+    "agreement.validator.MAX_BUCKET_SIZE",
     *("agreement.model.MAX_CANONICAL", "agreement.roster.LIMIT", "agreement.validator.MAX_VALID_MONTHS"),
 }
 
@@ -151,6 +156,19 @@ def test_every_suite_has_its_least_modulus() -> None:
     modulus = importlib.import_module("protocol.modulus")
     for suite, bits in modulus.MIN_BITS.items():
         assert f"`{suite}`: at least {bits} bits" in SPEC
+
+
+def test_the_agreements_table_names_every_field() -> None:
+    said = set(re.findall(r"`(\w+)`", " ".join(" ".join(row) for row in table("5.1 The agreement"))))
+    waiting: list[type[BaseModel]] = [model.Agreement]
+    seen = set[str]()
+    while waiting:
+        for name, info in waiting.pop().model_fields.items():
+            seen.add(info.alias or name)
+            inner = [info.annotation, *get_args(info.annotation)]
+            waiting += [kind for kind in inner if inspect.isclass(kind) and issubclass(kind, BaseModel)]
+    assert len(seen) > 30
+    assert seen <= said
 
 
 # Errors, leakage, references
@@ -501,21 +519,53 @@ def test_vector(name: str, block: str) -> None:
     assert {key: given[key] for key in computed} == computed
 
 
+def vector_values() -> dict[str, dict[str, str]]:
+    return {name: dict(line.split(" = ", 1) for line in block.splitlines() if " = " in line) for name, block in BLOCKS}
+
+
 def test_the_chain_of_examples_hangs_together() -> None:
-    values = {
-        name: dict(line.split(" = ", 1) for line in block.splitlines() if " = " in line) for name, block in BLOCKS
-    }
+    values = vector_values()
+    derived = values["derivations"]
     assert values["oprf"]["input"] == values["identifier"]["bytes"]
-    assert values["derivations"]["t"] == values["oprf"]["t"]
-    assert values["derivations"]["bucket-bits"] == values["parameters"]["beta"]
-    assert int(values["derivations"]["prefix"]).to_bytes(8, "big").hex() in values["hpke"]["plaintext"]
-    assert values["block"]["tag"] == values["derivations"]["tag"]
-    assert values["block"]["element"] == values["derivations"]["masked"]
+    assert derived["t"] == values["oprf"]["t"]
+    assert derived["bucket-bits"] == values["parameters"]["beta"]
+    assert int(derived["prefix"]).to_bytes(8, "big").hex() in values["hpke"]["plaintext"]
+    assert values["block"]["tag"] == derived["tag"]
+    assert values["block"]["element"] == derived["masked"]
 
 
-def test_a_scalar_is_little_endian() -> None:
-    assert scalar_from_int(1) == Scalar(b"\x01" + bytes(31))
-    assert digest(labels.CASE) == digest(labels.CASE)  # no hidden state
+def test_the_formulas_written_out_with_the_standard_library_give_the_vectors() -> None:
+    values = vector_values()
+    derived = values["derivations"]
+
+    def joined(*parts: bytes) -> bytes:
+        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+    def kdf(key: bytes, label: bytes) -> bytes:
+        extracted = hmac.digest(bytes(32), key, "sha256")
+        return hmac.digest(extracted, label + b"\x01", "sha256")
+
+    pseudonym, nonce, session = (bytes.fromhex(derived[name]) for name in ("t", "nonce", "session"))
+    prefix = int.from_bytes(kdf(pseudonym, b"concordat-v1 bucket")[:8], "big") >> (64 - 14)
+    key = kdf(pseudonym, b"concordat-v1 session key")
+    secret = hmac.digest(key, joined(b"concordat-v1 question", nonce, session, bytes(2)), "sha256")
+    stream = hashlib.shake_256(hmac.digest(secret, joined(b"concordat-v1 mask", b"tax"), "sha256")).digest(8)
+    com = hashlib.sha256(joined(b"concordat-v1 ask commitment", session, nonce, prefix.to_bytes(8, "big"))).digest()
+    binding = hashlib.sha256(joined(b"concordat-v1 decision binding", bytes.fromhex(derived["sigma"]), secret, com))
+    expected = {
+        "prefix": str(prefix),
+        "session-key": key.hex(),
+        "T": secret.hex(),
+        "tag": hmac.digest(secret, joined(b"concordat-v1 tag", b"tax"), "sha256")[:16].hex(),
+        "masked": bytes(x ^ y for x, y in zip(bytes.fromhex(derived["element"]), stream, strict=True)).hex(),
+        "com": com.hex(),
+        "binding": binding.hexdigest(),
+    }
+    assert {name: derived[name] for name in expected} == expected
+    message = bytes.fromhex(values["message"]["message"])
+    assert (
+        hashlib.sha256(joined(b"concordat-v1 message hash", message)).hexdigest() == values["message"]["message-hash"]
+    )
 
 
 def test_wire_names_agree_with_the_specification() -> None:
