@@ -16,7 +16,7 @@ from protocol.agreement.model import Agreement, digest
 from protocol.agreement.roster import COORDINATOR, Roster, SignedRoster
 from protocol.agreement.terms import Terms, key_context
 from protocol.ceremony import deal
-from protocol.codec import Random, i2osp
+from protocol.codec import Random, concat, i2osp
 from protocol.dkg import DkgConfig, KeyShare
 from protocol.messages import DkgCommit, DkgConfirm, DkgReveal
 from protocol.opening import OpeningShare
@@ -25,6 +25,8 @@ from protocol.rounds.party import Party
 from protocol.wire import Body
 
 B = TypeVar("B", bound=Body)
+
+_RUN_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,10 @@ def establish(agreement: Agreement, epoch: int, primes: tuple[int, int], random:
         commitments=tuple(i2osp(value, width) for value in ceremony.commitments),
         coprime_proof=ceremony.proof,
     )
-    for keyholder, opening_share in zip(keyholders, opening_shares, strict=True):
-        ceremony.verify_share(opening_share)
-        secrets[keyholder] = replace(secrets[keyholder], oprf_share=oprf_shares[keyholder], opening_share=opening_share)
+    for keyholder, share in zip(keyholders, opening_shares, strict=True):
+        sealed = ceremony.seal_share(share, secrets[keyholder].sealing_key.public_key())
+        opened = ceremony.unseal_share(share.index, sealed, secrets[keyholder].sealing_key)
+        secrets[keyholder] = replace(secrets[keyholder], oprf_share=oprf_shares[keyholder], opening_share=opened)
     signatures = {agency.id: roster.sign(secrets[agency.id].signing_key) for agency in agreement.agencies}
     signed = SignedRoster(roster, signatures)
     return Established(Terms.load(agreement, signed), signed, secrets)
@@ -95,7 +98,8 @@ def establish(agreement: Agreement, epoch: int, primes: tuple[int, int], random:
 def _generate_oprf_key(
     agreement: Agreement, epoch: int, holders: Mapping[str, Secrets], random: Random, now: int
 ) -> dict[str, KeyShare]:
-    config = DkgConfig(key_context(agreement, epoch, labels.OPRF_KEY), tuple(holders), agreement.keyholders.threshold)
+    context = concat(key_context(agreement, epoch, labels.OPRF_KEY), random(_RUN_BYTES))
+    config = DkgConfig(context, tuple(holders), agreement.keyholders.threshold)
     identities = {party: held.signing_key.public_key() for party, held in holders.items()}
     receivers = {party: held.sealing_key.public_key() for party, held in holders.items()}
     run = Keygen(config, agreement.id, agreement.version, epoch, identities)

@@ -15,11 +15,8 @@ from protocol.errors import (
     DecodeError,
     IndeterminateError,
     LaneError,
-    NotGrantedError,
     OpeningError,
     PeerError,
-    QuotaError,
-    ReplayedError,
 )
 from protocol.messages import Ask, Evaluate, Evaluated, Look, Open, Prove
 from protocol.paillier import Randomiser
@@ -28,9 +25,6 @@ from protocol.rounds.keyholder import receive_evaluate
 from protocol.rounds.ledger import Ledger, refusals_logged
 from protocol.rounds.party import Party
 from protocol.wire import read
-
-# What a party may say against the requester itself; anything else that fails is that party's silence.
-REFUSALS = (NotGrantedError, QuotaError, ReplayedError)
 
 T = TypeVar("T")
 
@@ -75,7 +69,9 @@ class Coordinator:
         with refusals_logged(self._ledger, Evaluate.TYPE, now) as entry:
             request = receive_evaluate(self._party, data, now)
             entry.header = request.header
-            self._ledger.admit(Evaluate.TYPE, request.header, self._party.terms.quota(request.header.sender), now)
+            self._ledger.admit(
+                Evaluate.TYPE, request.header, self._party.terms.allowance(request.header.sender, now), now
+            )
 
             async def evaluated(keyholder: str) -> bytes:
                 reply = await self._transport.send(keyholder, Evaluate.TYPE, data)
@@ -90,7 +86,7 @@ class Coordinator:
         with refusals_logged(self._ledger, Ask.TYPE, now) as entry:
             session = rounds.receive(self._party, *_ask_and_look(data), now)
             entry.header = session.ask.header
-            self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.quota(entry.header.sender), now)
+            self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header.sender, now), now)
             agencies = self._party.terms.agencies
             answers, failed = await _gather(agencies, lambda agency: self._answer(session, agency))
             if failed:
@@ -108,7 +104,8 @@ class Coordinator:
         try:
             return rounds.opened(self._party, session, sums, shares)
         except OpeningError as error:
-            raise IndeterminateError(await self._culprits(session, sums, shares), "wrong opening share from") from error
+            culprits = await self._culprits(session, sums, shares) or [COORDINATOR]
+            raise IndeterminateError(culprits, "wrong opening share from") from error
         except LaneError as error:
             # Which agency put a lane out of bound cannot be said without telling who matched.
             raise IndeterminateError([COORDINATOR], "integrity failure at") from error
@@ -157,16 +154,19 @@ class Coordinator:
 
 
 async def _gather(parties: Iterable[str], ask: Callable[[str], Awaitable[T]]) -> tuple[dict[str, T], set[str]]:
-    """Ask all at once; returns {party: answer} and who gave none that verifies. A refusal of R is raised."""
+    """Ask all at once; returns {party: answer} and who gave none that verifies.
+
+    C has checked R's right and quota itself, so a party that refuses all the same has not answered, whatever it says.
+    """
     parties = list(parties)
     results = await asyncio.gather(*(ask(party) for party in parties), return_exceptions=True)
     answers: dict[str, T] = {}
     failed: set[str] = set()
     for party, result in zip(parties, results, strict=True):
-        if isinstance(result, REFUSALS) or (isinstance(result, BaseException) and not isinstance(result, PeerError)):
-            raise result
-        if isinstance(result, BaseException):
+        if isinstance(result, PeerError):
             failed.add(party)
+        elif isinstance(result, BaseException):
+            raise result
         else:
             answers[party] = result
     return answers, failed

@@ -1,14 +1,23 @@
-"""How messages travel between parties: one abstract method, and the network in memory.
+"""How messages travel between parties: one abstract method, over HTTP or in memory.
 
 A message is bytes, sent to a party under its message type (`Evaluate.TYPE` …); the reply is bytes. What a party refuses
 arrives as the error it raised.
 """
 
+import asyncio
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+import httpx
+
+from federation.problem import to_error
 from protocol.errors import IndeterminateError
+from protocol.messages import Answer
+
+MEDIA_TYPE = "application/cbor"
+MAX_REPLY = Answer.LIMIT
 
 Handler = Callable[[str, bytes], Awaitable[bytes]]
 
@@ -71,3 +80,48 @@ class _MemoryTransport(Transport):
 
     async def send(self, receiver: str, kind: str, data: bytes) -> bytes:
         return await self._network.deliver(self._sender, receiver, kind, data)
+
+
+class HttpTransport(Transport):
+    """POST to `{url}/v1/{kind}` over kept-alive connections; `urls` gives every party's current address.
+
+    `timeout` bounds a whole exchange in seconds. Where a connection breaks before an answer came, the message is sent
+    once more: had it arrived, its receiver refuses the second as replayed, so it is never answered twice.
+    """
+
+    def __init__(self, urls: Callable[[], Mapping[str, str]], timeout: float) -> None:
+        self._urls = urls
+        self._timeout = timeout
+        self._client = httpx.AsyncClient(timeout=timeout, limits=httpx.Limits(max_connections=None), trust_env=False)
+
+    async def send(self, receiver: str, kind: str, data: bytes) -> bytes:
+        """Send and return the reply; whatever keeps it from coming whole and in time is the receiver's silence."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                try:
+                    status, reply = await self._post(receiver, kind, data)
+                except httpx.TransportError:
+                    status, reply = await self._post(receiver, kind, data)
+        except (TimeoutError, httpx.HTTPError, KeyError) as error:
+            raise IndeterminateError([receiver]) from error
+        if status == httpx.codes.OK:
+            return reply
+        try:
+            problem = json.loads(reply)
+        except ValueError as error:
+            raise IndeterminateError([receiver]) from error
+        raise to_error(problem, receiver)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def _post(self, receiver: str, kind: str, data: bytes) -> tuple[int, bytes]:
+        url, headers = f"{self._urls()[receiver]}/v1/{kind}", {"content-type": MEDIA_TYPE}
+        reply = bytearray()
+        async with self._client.stream("POST", url, content=data, headers=headers) as response:
+            async for part in response.aiter_raw():
+                reply += part
+                if len(reply) > MAX_REPLY:
+                    raise httpx.DecodingError("reply is too long")
+        return response.status_code, bytes(reply)

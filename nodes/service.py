@@ -89,14 +89,16 @@ class Node:
             request = keyholder.receive_evaluate(self._party, data, now)
             entry.header = request.header
             shares = self._keyholder_shares()
-            self._ledger.admit(Evaluate.TYPE, request.header, self._party.terms.quota(request.header.sender), now)
+            self._ledger.admit(
+                Evaluate.TYPE, request.header, self._party.terms.allowance(request.header.sender, now), now
+            )
             return keyholder.evaluate(self._party, request, shares.oprf, self._random, now)
 
     def _ask(self, data: bytes, now: int) -> bytes:
         with refusals_logged(self._ledger, Ask.TYPE, now) as entry:
             asked = agency.receive(self._party, data, now)
             entry.header = asked.request.header
-            self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.quota(entry.header.sender), now)
+            self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header.sender, now), now)
             buckets = {prefix: self._bucket(prefix, now) for prefix in sorted(set(asked.prefixes))}
             return agency.answer(self._party, asked, buckets, self._randomiser, self._random, now)
 
@@ -106,7 +108,9 @@ class Node:
             asked = entry.header = opening.ask.header
             shares = self._keyholder_shares()
             terms, m = self._party.terms, opening.subjects(self._party.terms.slots)
-            self._ledger.admit_opening(asked, opening.chunk, opening.request.body.x, m, terms.quota(asked.sender), now)
+            self._ledger.admit_opening(
+                asked, opening.chunk, opening.request.body.x, m, terms.allowance(asked.sender, now), now
+            )
             return keyholder.open_chunk(self._party, opening, shares.opening, now)
 
     def _prove(self, data: bytes, now: int) -> bytes:

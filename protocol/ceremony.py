@@ -1,19 +1,21 @@
 """The opening key's ceremony: on one machine a dealer makes N, shares D = N^-1 mod p'q', proves what can be proven.
 
 Trust in the dealer, in words: who keeps p and q can open every sum of this key, and so learn lanes of anonymous
-subjects if it also sees the coordinator's ciphertexts. It can never learn a name, and it cannot make a sum open to
-another value. The dealer's machine erases p and q when the shares are sealed.
+subjects if it also sees the coordinator's ciphertexts. From this key it never learns a name, and it cannot make a sum
+open to another value. The dealer's machine forgets p and q when the shares are sealed.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import gmpy2
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from gmpy2 import mpz
 
 from protocol import labels
-from protocol.codec import Random
+from protocol.codec import Random, i2osp, os2ip
 from protocol.errors import ModulusError, UsageError
+from protocol.hpke import seal, unseal
 from protocol.modulus import check_modulus, hash_to_modulus, is_unit, prove_coprime, verify_coprime
 from protocol.opening import OpeningKey, OpeningShare
 from protocol.paillier import PublicKey
@@ -74,6 +76,24 @@ class Ceremony:
             raise ModulusError("opening share is out of range")
         if gmpy2.powmod_sec(self.key.base, share.secret, self.modulus) != self.key.verification[share.index - 1]:
             raise ModulusError("opening share does not match its verification value")
+
+    def seal_share(self, share: OpeningShare, receiver: X25519PublicKey) -> bytes:
+        """Seal a share to its keyholder, in N's width and bound to this ceremony and index."""
+        return seal(i2osp(share.secret, self.key.public_key.modulus_bytes), receiver, *self._place(share.index))
+
+    def unseal_share(self, index: int, sealed: bytes, receiver: X25519PrivateKey) -> OpeningShare:
+        """Open keyholder `index`'s sealed share and verify it.
+
+        Raises:
+            SealError: it does not open under this key, for this ceremony and index.
+            ModulusError: the share is not on the committed polynomial.
+        """
+        share = OpeningShare(index, os2ip(unseal(sealed, receiver, *self._place(index))))
+        self.verify_share(share)
+        return share
+
+    def _place(self, index: int) -> tuple[bytes, ...]:
+        return labels.SEALED_OPENING_SHARE, self.context, i2osp(index, 2)
 
 
 def deal(

@@ -46,7 +46,8 @@ from protocol.messages import DkgCommit, DkgConfirm, DkgReveal
 class DkgConfig:
     """What the parties agree on beforehand; the party at position i has the index i + 1.
 
-    `context` names the one key this run is for: the caller binds agreement, version, epoch and the key's label in it.
+    `context` names the one key this run is for: the caller binds agreement, version, epoch and the key's label in it,
+    and a nonce of the run, so that no message of an aborted run fits another.
     Any `threshold` of the parties will be able to evaluate under the key.
     """
 

@@ -5,6 +5,7 @@ INSECURE_TEST_SUITE = "concordat-v1-insecure-test"
 
 # Signed messages: the DSSE payload type is this prefix, the message type, and "+cbor".
 PAYLOAD_TYPE_PREFIX = "application/vnd.concordat.v1."
+ROSTER_PAYLOAD_TYPE = "application/vnd.concordat.v1.roster+cbor"
 
 # Key derivation from a pseudonym t (HKDF info).
 BUCKET = b"concordat-v1 bucket"
@@ -43,3 +44,7 @@ DKG_TRANSCRIPT = b"concordat-v1 dkg transcript"
 CEREMONY_BASE = b"concordat-v1 ceremony base"
 COPRIME_CHALLENGE = b"concordat-v1 coprime challenge"
 SHARE_PROOF = b"concordat-v1 opening share proof"
+
+# A node's own key for its database.
+COLUMN_ENCRYPTION = b"concordat-v1 node column encryption"
+COLUMN_DIGEST = b"concordat-v1 node column digest"

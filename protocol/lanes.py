@@ -1,18 +1,22 @@
 """Lanes: what one Paillier plaintext carries (design: protocol §4 "Packing" and §5).
 
 Each agency puts the listings of one subject into a vector of small numbers, one a lane; the vectors are added under
-encryption; the coordinator reads the sums. A slot is one such vector with 40 zero guard bits above it, and one opening
-carries several slots. Which lanes there are follows from the agreement: `protocol.agreement.layout`.
+encryption; the coordinator reads the sums. Which lanes there are follows from the agreement:
+`protocol.agreement.layout`.
+
+One opening carries several vectors, each in a slot of its own. The coordinator multiplies each sum S, under encryption,
+by 1 + ρ·2^width with a fresh secret ρ of 40 bits, so that the slot holds S and, above it, ρ·S. An agency whose payload
+reaches into other slots, even within their lanes' bounds, would have to know their ρ: it is caught but for 2^-40.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
 from protocol.errors import LaneError, UsageError
 
-GUARD_BITS = 40
+CHECK_BITS = 40
 MAX_WIDTH = 215
 
 # One agency's sums saturate here. Nothing is lost: no rule asks for more than one saturated agency already brings.
@@ -70,8 +74,8 @@ class LaneLayout:
 
     @property
     def stride(self) -> int:
-        """Width of a slot: the vector and its zero guard bits."""
-        return self.width + GUARD_BITS
+        """Width of a slot: the vector S and its check ρ·S."""
+        return 2 * self.width + CHECK_BITS
 
     def slots(self, modulus_bits: int) -> int:
         """Return how many slots one opening under a modulus of this size carries."""
@@ -158,15 +162,23 @@ def check(layout: LaneLayout, values: Iterable[int], matched: Collection[str]) -
             raise LaneError(f"out of bound: lane {lane.name}")
 
 
-def split_slots(layout: LaneLayout, opened: int, count: int) -> list[int]:
-    """Cut an opened plaintext into the sums of its `count` slots, the lowest first.
+def check_factor(layout: LaneLayout, rho: int) -> int:
+    """Return 1 + ρ·2^width, by which a subject's sum is multiplied; 0 <= ρ < 2^40, fresh and secret until opened."""
+    return 1 + (rho << layout.width)
+
+
+def split_slots(layout: LaneLayout, opened: int, rhos: Sequence[int]) -> list[int]:
+    """Cut an opened plaintext into the sums of its slots, the lowest first; `rhos` are the slots' ρ in this order.
 
     Raises:
-        LaneError: a guard bit is set, or something stands above the last slot.
+        LaneError: a slot is not S and ρ·S, or something stands above the last slot.
     """
-    if opened >> (layout.stride * count):
+    if opened >> (layout.stride * len(rhos)):
         raise LaneError("bits above the last slot are set")
-    slots = [(opened >> (layout.stride * number)) & ((1 << layout.stride) - 1) for number in range(count)]
-    if any(slot >> layout.width for slot in slots):
-        raise LaneError("guard bits are set")
-    return slots
+    sums = []
+    for number, rho in enumerate(rhos):
+        slot = (opened >> (layout.stride * number)) & ((1 << layout.stride) - 1)
+        sums.append(slot & ((1 << layout.width) - 1))
+        if slot != sums[-1] * check_factor(layout, rho):
+            raise LaneError("a slot does not fit its check")
+    return sums

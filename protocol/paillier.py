@@ -61,6 +61,10 @@ class PublicKey:
         """Ciphertext of the sum of two ciphertexts' plaintexts."""
         return int(mulmod(first, second, self.n_squared))
 
+    def multiply(self, ciphertext: int, factor: int) -> int:
+        """Ciphertext of `factor` times its plaintext."""
+        return int(gmpy2.powmod(ciphertext, factor, self.n_squared))
+
     def pack(self, ciphertexts: Iterable[int], stride: int) -> int:
         """Ciphertext of Σ plaintext_k · 2^(stride·k), by Horner's rule from the last to the first."""
         modulus, shift = mpz(self.n_squared), mpz(1) << stride

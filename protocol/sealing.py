@@ -27,9 +27,13 @@ def session_key(pseudonym: bytes) -> bytes:
     return hkdf(pseudonym, labels.SESSION_KEY)
 
 
-def question_secret(key: bytes, nonce: bytes, session: bytes, subject: int) -> bytes:
-    """T_a = HMAC(HKDF(t,"session"), ν ‖ session ‖ a): what only R, C and an agency that seals t can know."""
-    return _hmac(key, labels.QUESTION, nonce, session, i2osp(subject, 2))
+def question_secret(key: bytes, nonce: bytes, ask: bytes, subject: int) -> bytes:
+    """T_a = HMAC(HKDF(t,"session"), ν ‖ H(ask) ‖ a): what only R, C and an agency that seals t can know.
+
+    The hash of the whole signed `ask` stands in it, not the session alone: no two questions ever share a mask, even
+    where R signs the same session and nonce again after the first was forgotten.
+    """
+    return _hmac(key, labels.QUESTION, nonce, ask, i2osp(subject, 2))
 
 
 def tag(secret: bytes, agency: str) -> bytes:

@@ -180,12 +180,14 @@ def _plain(value: object) -> object:
 M = TypeVar("M")
 
 
-def from_map(kind: type[M], values: Mapping[str, Any]) -> M:
+def from_map(kind: type[M], values: object) -> M:
     """Turn a decoded map back into its message type.
 
     Raises:
-        DecodeError: a field is missing, unknown, or of the wrong type or size; the error names the field.
+        DecodeError: no map, or a field is missing, unknown, or of the wrong type or size; the error names the field.
     """
+    if not isinstance(values, Mapping):
+        raise DecodeError("message is not a map")
     _check_fields(kind, values)
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 

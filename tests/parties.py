@@ -1,16 +1,20 @@
-"""A whole federation for tests: real keys, real rounds, the insecure-test suite's small moduli unless said otherwise."""
+"""A whole federation for tests: real keys, real rounds, small moduli of the insecure-test suite unless said otherwise."""
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.setup import Established, establish
 from protocol.agreement.model import Agreement, parse
 from protocol.modulus import safe_prime_candidates
 from protocol.paillier import Randomiser
 from protocol.rounds.party import Party
+from protocol.wire import Body, read, write
 
 NOW = 1_795_000_000  # 2026-11-18, inside the test agreements' validity
 
@@ -56,8 +60,13 @@ def agreement(
     suite: str = "concordat-v1-insecure-test",
     anonymity: Mapping[str, int] | None = None,
     quota: int = 10**6,
+    keyholders: Sequence[str] = (),
+    **changes: object,
 ) -> Agreement:
-    """An agreement of agencies with one register each, named after the agency; by default any listing excludes."""
+    """An agreement of agencies with one register each, named after the agency; by default any listing excludes.
+
+    All agencies are keyholders unless said otherwise; `changes` replace whole fields of the document.
+    """
     document = {
         "concordat": 1,
         "id": "procurement",
@@ -68,7 +77,7 @@ def agreement(
         "valid": {"from": "2026-11-01", "until": "2027-10-31"},
         "subject_kinds": ["legal"],
         "anonymity": dict(anonymity or {"population": 20_000, "k_min": 1000, "max_listings": 500}),
-        "keyholders": {"agencies": list(agencies), "threshold": threshold},
+        "keyholders": {"agencies": list(keyholders or agencies), "threshold": threshold},
         "suite": suite,
         "agencies": [
             {"id": agency, "name": agency.title(), "registers": [{"id": f"{agency}-register", "preset": "debarment"}]}
@@ -108,22 +117,34 @@ def agreement(
             },
         ],
         "validity_of_decision": "24h",
-    }
+    } | changes
     return parse(yaml.safe_dump(document))
+
+
+def established(document: Agreement, epoch: int = 1) -> Established:
+    """A new epoch of an agreement, on small keys."""
+    return establish(document, epoch, small_primes(), secrets.token_bytes, NOW)
 
 
 @cache
 def federation() -> Established:
     """The default agreement, established once a test process."""
-    return establish(agreement(), 1, small_primes(), secrets.token_bytes, NOW)
+    return established(agreement())
 
 
 @cache
-def randomiser(established: Established) -> Randomiser:
+def randomiser(of: Established) -> Randomiser:
     """A randomiser of this federation, made once."""
-    return Randomiser.create(established.terms.public_key, secrets.token_bytes)
+    return Randomiser.create(of.terms.public_key, secrets.token_bytes)
 
 
-def party(name: str, established: Established) -> Party:
+def party(name: str, of: Established) -> Party:
     """One party of a federation."""
-    return established.secrets[name].party(name, established.terms)
+    return of.secrets[name].party(name, of.terms)
+
+
+def forged(data: bytes, kind: type[Body], key: Ed25519PrivateKey, header: Any = None, body: Any = None) -> bytes:
+    """A message with some fields of its header and body replaced, signed anew; without any, the same message again."""
+    message = read(data, kind)
+    changed: Any = replace(message.body, **body or {})
+    return write(replace(message.header, **header or {}), changed, key)

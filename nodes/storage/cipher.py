@@ -4,15 +4,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from protocol import labels
 from protocol.codec import Random, concat, hkdf
 from protocol.errors import SealError
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-
-# Derivations from the node's key: it serves no party of the protocol, so these labels stand here.
-_ENCRYPTION = b"concordat-v1 node column encryption"
-_DIGEST = b"concordat-v1 node column digest"
 
 
 class ColumnCipher:
@@ -22,8 +19,8 @@ class ColumnCipher:
     """
 
     def __init__(self, key: bytes, random: Random) -> None:
-        self._aead = AESGCM(hkdf(key, _ENCRYPTION))
-        self._digest_key = hkdf(key, _DIGEST)
+        self._aead = AESGCM(hkdf(key, labels.COLUMN_ENCRYPTION))
+        self._digest_key = hkdf(key, labels.COLUMN_DIGEST)
         self._random = random
 
     def __repr__(self) -> str:

@@ -8,12 +8,12 @@ and requesters are ids, sessions 16 bytes, times Unix seconds.
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import BigInteger, Engine, delete, insert, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import BigInteger, Engine, TextClause, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from nodes.storage.engine import writing
+from protocol.agreement.terms import Allowance
 from protocol.errors import QuotaError, ReplayedError, SpentError
 from protocol.messages import Open
 from protocol.wire import Header
@@ -43,8 +43,8 @@ class _ChargeRow(_Table, table=True):
     __tablename__ = "charge"
     kind: str = Field(primary_key=True)
     sender: str = Field(primary_key=True)
-    day: int = Field(primary_key=True)  # days since 1 January 1970, UTC
-    used: int
+    period: str = Field(primary_key=True)
+    used: int = Field(sa_type=BigInteger)
 
 
 class LogEntry(_Table, table=True):
@@ -61,14 +61,26 @@ class LogEntry(_Table, table=True):
 
 
 ADMITTED: Final = "admitted"
+GRACE: Final = 3_600
+"""Seconds beyond its expiry for which a session is remembered: a clock set back must not make it new."""
 
-_DAY: Final = 86_400
-
-# The condition and the addition are one statement, so concurrent workers cannot both take what is left.
+# Each claim is one statement: the database decides who was first, whatever runs at the same time.
+_CLAIM_SESSION: Final = text(
+    "INSERT INTO session (kind, sender, session, expires) VALUES (:kind, :sender, :session, :expires) "
+    "ON CONFLICT DO NOTHING"
+)
+_CLAIM_OPENING: Final = text(
+    "INSERT INTO opening (requester, session, chunk, x_digest) VALUES (:requester, :session, :chunk, :x_digest) "
+    "ON CONFLICT DO NOTHING"
+)
 _CHARGE: Final = text(
-    "INSERT INTO charge (kind, sender, day, used) VALUES (:kind, :sender, :day, :amount) "
-    "ON CONFLICT (kind, sender, day) DO UPDATE SET used = charge.used + excluded.used "
+    "INSERT INTO charge (kind, sender, period, used) VALUES (:kind, :sender, :period, :amount) "
+    "ON CONFLICT (kind, sender, period) DO UPDATE SET used = charge.used + excluded.used "
     "WHERE charge.used + excluded.used <= :limit"
+)
+_FORGET: Final = text("DELETE FROM session WHERE expires < :before")
+_LOG: Final = text(
+    "INSERT INTO log (time, kind, sender, purpose, m, outcome) VALUES (:time, :kind, :sender, :purpose, :m, :outcome)"
 )
 
 
@@ -79,32 +91,33 @@ class ProtocolState:
         self._engine = engine
         _Table.metadata.create_all(engine)
 
-    def admit(self, kind: str, header: Header, limit: int, now: int) -> None:
-        """Record a request's session, charge it and log it, in one transaction.
+    def admit(self, kind: str, header: Header, allowance: Allowance, now: int) -> None:
+        """Record a request's session, charge it and log it, in one transaction; forget sessions long expired.
 
         Raises:
             ReplayedError: this sender's session of this kind was recorded before.
-            QuotaError: what is left of the quota does not cover it; `retry_after` runs to the next UTC midnight.
+            QuotaError: what is left of the allowance does not cover it; `retry_after` is when its period ends.
         """
+        session = {"kind": kind, "sender": header.sender, "session": header.session, "expires": header.expires}
         with writing(self._engine) as database:
-            session = {"sender": header.sender, "session": header.session, "expires": header.expires}
-            if not _inserted(database, _SessionRow, {"kind": kind, **session}):
+            database.execute(_FORGET, {"before": now - GRACE})
+            if not _claimed(database, _CLAIM_SESSION, session):
                 raise ReplayedError("this session was used before")
-            _charge(database, kind, header.sender, header.m, limit, now)
+            _charge(database, kind, header.sender, header.m, allowance, now)
             _log(database, kind, header, header.m, ADMITTED, now)
 
-    def admit_opening(self, ask: Header, chunk: int, x: bytes, m: int, limit: int, now: int) -> None:
+    def admit_opening(self, ask: Header, chunk: int, x: bytes, m: int, allowance: Allowance, now: int) -> None:
         """Record that a chunk is opened for x and nothing else, charge and log it. Openings are never forgotten.
 
         Raises:
             SpentError: it was opened before, be it for the same x.
-            QuotaError: what is left of the quota does not cover it.
+            QuotaError: what is left of the allowance does not cover it.
         """
+        opening = {"requester": ask.sender, "session": ask.session, "chunk": chunk, "x_digest": _digest(x)}
         with writing(self._engine) as database:
-            opening = {"requester": ask.sender, "session": ask.session, "chunk": chunk, "x_digest": _digest(x)}
-            if not _inserted(database, _OpeningRow, opening):
+            if not _claimed(database, _CLAIM_OPENING, opening):
                 raise SpentError("this chunk was opened before")
-            _charge(database, Open.TYPE, ask.sender, m, limit, now)
+            _charge(database, Open.TYPE, ask.sender, m, allowance, now)
             _log(database, Open.TYPE, ask, m, ADMITTED, now)
 
     def is_opened(self, requester: str, session: bytes, chunk: int, x: bytes) -> bool:
@@ -118,36 +131,26 @@ class ProtocolState:
         with writing(self._engine) as database:
             _log(database, kind, header, header.m if header else 0, reason, now)
 
-    def forget_expired(self, now: int) -> None:
-        """Forget sessions that expired before `now`: messages so old are refused for their age."""
-        with writing(self._engine) as database:
-            database.execute(delete(_SessionRow).where(col(_SessionRow.expires) < now))
-
     def entries(self) -> list[LogEntry]:
         """The log, oldest first."""
         with Session(self._engine) as database:
             return list(database.exec(select(LogEntry).order_by(col(LogEntry.number))))
 
 
-def _inserted(database: Session, table: type[SQLModel], values: dict[str, object]) -> bool:
-    try:
-        database.execute(insert(table).values(values))
-    except IntegrityError:
-        return False
-    return True
+def _claimed(database: Session, claim: TextClause, values: dict[str, object]) -> bool:
+    return database.connection().execute(claim, values).rowcount == 1
 
 
-def _charge(database: Session, kind: str, sender: str, amount: int, limit: int, now: int) -> None:
-    day = now // _DAY
-    values = {"kind": kind, "sender": sender, "day": day, "amount": amount, "limit": limit}
-    if amount > limit or database.connection().execute(_CHARGE, values).rowcount != 1:
-        raise QuotaError("the daily quota does not cover this request", retry_after=(day + 1) * _DAY - now)
+def _charge(database: Session, kind: str, sender: str, amount: int, allowance: Allowance, now: int) -> None:
+    charge = {"kind": kind, "sender": sender, "period": allowance.period, "amount": amount, "limit": allowance.limit}
+    if amount > allowance.limit or not _claimed(database, _CHARGE, charge):
+        raise QuotaError("the quota does not cover this request", retry_after=max(1, allowance.ends - now))
 
 
 def _log(database: Session, kind: str, header: Header | None, m: int, outcome: str, now: int) -> None:
     sender, purpose = (header.sender, header.purpose) if header else ("", "")
     entry = {"time": now, "kind": kind, "sender": sender, "purpose": purpose, "m": m, "outcome": outcome}
-    database.execute(insert(LogEntry).values(entry))
+    database.execute(_LOG, entry)
 
 
 def _digest(x: bytes) -> bytes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from protocol import labels
 from protocol.codec import decode, encode
 from protocol.envelope import SIGNATURE_BYTES, pae
 from protocol.errors import AgreementError, DecodeError
@@ -27,7 +28,6 @@ from protocol.wire import (
 )
 
 COORDINATOR = "coordinator"
-PAYLOAD_TYPE = "application/vnd.concordat.v1.roster+cbor"
 LIMIT = 256 << 10
 
 
@@ -51,7 +51,7 @@ class Roster:
 
     def sign(self, key: Ed25519PrivateKey) -> bytes:
         """One agency's signature over the roster."""
-        return key.sign(pae(PAYLOAD_TYPE, encode(to_map(self))))
+        return key.sign(pae(labels.ROSTER_PAYLOAD_TYPE, encode(to_map(self))))
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class SignedRoster:
 
     def to_bytes(self) -> bytes:
         """Encode for file and wire."""
-        return encode([PAYLOAD_TYPE, encode(to_map(self.roster)), dict(self.signatures)])
+        return encode([labels.ROSTER_PAYLOAD_TYPE, encode(to_map(self.roster)), dict(self.signatures)])
 
     @staticmethod
     def from_bytes(data: bytes) -> "SignedRoster":
@@ -73,10 +73,10 @@ class SignedRoster:
             DecodeError: not the canonical encoding of a signed roster.
         """
         match decode(data, LIMIT):
-            case [str() as kind, bytes() as payload, dict() as signatures] if kind == PAYLOAD_TYPE and all(
-                map(is_octets(SIGNATURE_BYTES), signatures.values())
+            case [str() as kind, bytes() as payload, dict() as signatures] if (
+                kind == labels.ROSTER_PAYLOAD_TYPE and all(map(is_octets(SIGNATURE_BYTES), signatures.values()))
             ):
-                return SignedRoster(from_map(Roster, _as_map(decode(payload, LIMIT))), signatures)
+                return SignedRoster(from_map(Roster, decode(payload, LIMIT)), signatures)
         raise DecodeError("not a signed roster")
 
     def verify(self, agencies: tuple[str, ...]) -> None:
@@ -87,16 +87,10 @@ class SignedRoster:
         """
         if set(self.signatures) != set(agencies):
             raise AgreementError("the roster is not signed by exactly the agreement's agencies")
-        signed = pae(PAYLOAD_TYPE, encode(to_map(self.roster)))
+        signed = pae(labels.ROSTER_PAYLOAD_TYPE, encode(to_map(self.roster)))
         for agency in agencies:
             try:
                 key = Ed25519PublicKey.from_public_bytes(self.roster.signing[agency])
                 key.verify(self.signatures[agency], signed)
             except (InvalidSignature, KeyError) as error:
                 raise AgreementError(f"the roster's signature by {agency} does not verify") from error
-
-
-def _as_map(value: object) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise DecodeError("roster is not a map")
-    return value

@@ -1,7 +1,7 @@
 """The terms: an agreement and its signed roster, verified once, and everything public that follows from both."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from functools import cache, cached_property
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -22,10 +22,21 @@ from protocol.opening import OpeningKey
 from protocol.oprf import combine
 from protocol.paillier import PublicKey
 
+_DAY = 86_400
+
 
 def key_context(agreement: Agreement, epoch: int, label: bytes) -> bytes:
     """What a key is bound to: the agreement with every field, the epoch, and the key's label."""
     return concat(label, agreement_digest(agreement), i2osp(epoch, 4))
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """A quota: at most `limit` subjects in `period`, which ends at `ends` (Unix seconds)."""
+
+    limit: int
+    period: str
+    ends: int
 
 
 @dataclass(frozen=True)
@@ -41,8 +52,8 @@ class Terms:
         """Verify a roster for an agreement.
 
         1. exactly the agreement's agencies signed it; 2. it is for this agreement, by digest; 3. it has keys for
-        exactly the agreement's parties; 4. the keyholders' public shares lie on one polynomial of degree t - 1 with
-        the OPRF public key at 0; 5. the opening key's published values verify.
+        exactly the agreement's parties; 4. the keyholders' public shares lie on one polynomial of degree t - 1, no
+        lower, with the OPRF public key at 0; 5. the opening key's published values verify.
 
         Raises:
             AgreementError: steps 1 to 4.
@@ -57,6 +68,8 @@ class Terms:
         if set(roster.signing) != parties or set(roster.sealing) != parties:
             raise AgreementError("the roster's parties are not the agreement's")
         _check_oprf_keys(agreement, roster)
+        if roster.modulus[0] == 0 or any(len(value) != len(roster.modulus) for value in roster.commitments):
+            raise AgreementError("the opening key's published values are not in the modulus's width")
         ceremony = Ceremony(
             modulus=os2ip(roster.modulus),
             keyholders=len(agreement.keyholders.agencies),
@@ -137,14 +150,19 @@ class Terms:
         """How long a decision is valid."""
         return int(self.agreement.decision_lifetime.total_seconds())
 
-    def quota(self, party: str) -> int:
-        """How many subjects a party may have evaluated, asked or opened a day.
+    def allowance(self, party: str, now: int) -> Allowance:
+        """How many subjects a party may have evaluated, asked about or opened, and in what time.
 
-        A requester's is in the agreement; an agency's, for sealing, is `max_listings` and a tenth of slack.
+        A requester's is in the agreement, for a UTC day. An agency seals its own identifiers, so its allowance is twice
+        `max_listings` (once, and the turnover of as many again) for the whole epoch: a daily one would let it test
+        the population within a year.
         """
         if party in self.agencies:
-            return self.agreement.anonymity.max_listings * 11 // 10
-        return self.agreement.requester(party).quota_per_day
+            end = datetime.combine(self.agreement.valid.until, time.max, UTC)
+            limit = 2 * self.agreement.anonymity.max_listings
+            return Allowance(limit, f"epoch {self.roster.epoch}", int(end.timestamp()))
+        day = now // _DAY
+        return Allowance(self.agreement.requester(party).quota_per_day, f"day {day}", (day + 1) * _DAY)
 
     def require_in_force(self, now: int) -> None:
         """Refuse outside the agreement's validity (dates in UTC, the last day included).
@@ -185,3 +203,6 @@ def _check_oprf_keys(agreement: Agreement, roster: Roster) -> None:
     for last in range(threshold, count + 1):
         if combine({**first, last: shares[last]}, threshold) != (public,):
             raise AgreementError("the OPRF public shares do not belong to the OPRF public key")
+    # Of a lower degree, fewer keyholders than the threshold would have the key.
+    if first and combine(first, threshold - 1) == (public,):
+        raise AgreementError("the OPRF key is shared by a polynomial of a lower degree")

@@ -70,7 +70,7 @@ def answer(
     Raises:
         BucketOverflowError: a bucket holds more entries than B; then nothing is answered.
     """
-    terms, session = party.terms, asked.request.header.session
+    terms, ask = party.terms, asked.request.hash
     if any(len(buckets[prefix]) > terms.bucket_size for prefix in asked.prefixes):
         raise BucketOverflowError("a bucket holds more entries than the agreement's bucket size")
     blocks = []
@@ -79,7 +79,7 @@ def answer(
         entries = {}
         for pseudonym, values in buckets[prefix]:
             if any(values):
-                secret = question_secret(session_key(pseudonym), asked.nonce, session, subject)
+                secret = question_secret(session_key(pseudonym), asked.nonce, ask, subject)
                 ciphertext = terms.public_key.encrypt(encode(terms.layout, values), zeta)
                 element = ciphertext_to_bytes(terms.public_key, ciphertext)
                 entries[tag(secret, party.id)] = mask(secret, party.id, element)

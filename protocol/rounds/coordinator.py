@@ -16,7 +16,7 @@ from protocol.errors import (
     HeaderError,
     IndeterminateError,
 )
-from protocol.lanes import check, decode, split_slots
+from protocol.lanes import CHECK_BITS, check, check_factor, decode, split_slots
 from protocol.messages import Answer, Ask, Decide, Decision, Effect, Look, Open, Opened, Prove, Proved
 from protocol.opening import challenge, combine, verify_share
 from protocol.paillier import Randomiser, ciphertext_from_bytes
@@ -40,11 +40,15 @@ class Session:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One opening: the packed sum A, and which subject stands in which slot (a secret random order)."""
+    """One opening: the packed sum A, which subject stands in which slot (a random order), and the slots' checks ρ.
+
+    Order and ρ are C's secrets until the opening.
+    """
 
     number: int
     ciphertext: int
     subjects: tuple[int, ...] = field(repr=False)
+    rhos: tuple[int, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -112,14 +116,14 @@ def add(
     randomiser: Randomiser,
     random: Random,
 ) -> Sums:
-    """Add over agencies, place the subjects' sums in slots in secret random order, re-randomise each chunk.
+    """Add over agencies, give each subject's sum its check, pack them in random order, re-randomise each chunk.
 
     Raises:
         IndeterminateError: an agency's answer is missing; there are no partial answers.
     """
     if missing := set(party.terms.agencies) - set(answers):
         raise IndeterminateError(missing)
-    key, slots = party.terms.public_key, party.terms.slots
+    key, layout, slots = party.terms.public_key, party.terms.layout, party.terms.slots
     totals = []
     for subject in range(session.m):
         total = 1
@@ -132,9 +136,14 @@ def add(
     chunks = []
     for number, start in enumerate(range(0, session.m, slots)):
         subjects = tuple(order[start : start + slots])
-        packed = key.pack((totals[subject] for subject in subjects), party.terms.layout.stride)
+        rhos = tuple(os2ip(random(CHECK_BITS // 8)) for _ in subjects)
+        checked = [
+            key.multiply(totals[subject], check_factor(layout, rho))
+            for subject, rho in zip(subjects, rhos, strict=True)
+        ]
+        packed = key.pack(checked, layout.stride)
         # Mandatory: without C's own ζ, agencies that know their ζ's could recognise x.
-        chunks.append(Chunk(number, key.add(packed, randomiser.fresh(random)), subjects))
+        chunks.append(Chunk(number, key.add(packed, randomiser.fresh(random)), subjects, rhos))
     matched = tuple(
         frozenset(agency for agency, lifted in answers.items() if lifted[subject] is not None)
         for subject in range(session.m)
@@ -178,14 +187,14 @@ def opened(
     Raises:
         QuorumError: fewer than t shares for a chunk.
         OpeningError: a share is wrong.
-        LaneError: a lane or guard is out of bound.
+        LaneError: a slot does not fit its check, or a lane is out of bound.
     """
     terms = party.terms
     lanes: dict[int, tuple[int, ...]] = {}
     for chunk, parts in zip(sums.chunks, shares, strict=True):
         indexed = {terms.keyholder_index(keyholder): part for keyholder, part in parts.items()}
         plaintext = combine(terms.opening_key, chunk.ciphertext, indexed)
-        slots = split_slots(terms.layout, plaintext, len(chunk.subjects))
+        slots = split_slots(terms.layout, plaintext, chunk.rhos)
         for subject, slot in zip(chunk.subjects, slots, strict=True):
             values = decode(terms.layout, slot)
             check(terms.layout, values, sums.matched[subject])

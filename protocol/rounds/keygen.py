@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from protocol.dkg import DkgConfig
 from protocol.errors import DkgError, PeerError
 from protocol.rounds.party import KEYHOLDERS
-from protocol.wire import MAX_LIFETIME, SESSION_BYTES, Body, Header, read, write
+from protocol.wire import MAX_CLOCK_SKEW, MAX_LIFETIME, SESSION_BYTES, Body, Header, read, write
 
 DKG = "dkg"
 
@@ -65,7 +65,7 @@ class Keygen:
                 culprits.append(sender)
                 continue
             if message.header != self.header(sender, message.header.issued) or not (
-                message.header.issued - MAX_LIFETIME <= now < message.header.expires
+                message.header.issued - MAX_CLOCK_SKEW <= now < message.header.expires
             ):
                 culprits.append(sender)
             bodies[sender] = message.body

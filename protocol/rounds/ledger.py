@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from protocol.agreement.terms import Allowance
 from protocol.wire import Header
 
 
@@ -18,20 +19,20 @@ class Ledger(Protocol):
     Each admission is one transaction: all of it is committed when the method returns, or nothing is and it raises.
     """
 
-    def admit(self, kind: str, header: Header, limit: int, now: int) -> None:
-        """Record a verified request's session, charge its m subjects to the sender's `limit` a UTC day, and log it.
+    def admit(self, kind: str, header: Header, allowance: Allowance, now: int) -> None:
+        """Record a verified request's session, charge its m subjects to the sender's allowance, log it.
 
         Raises:
             ReplayedError: this sender's session of this kind was recorded before.
-            QuotaError: what is left of the quota does not cover it.
+            QuotaError: what is left of the allowance does not cover it.
         """
 
-    def admit_opening(self, ask: Header, chunk: int, x: bytes, m: int, limit: int, now: int) -> None:
+    def admit_opening(self, ask: Header, chunk: int, x: bytes, m: int, allowance: Allowance, now: int) -> None:
         """Record that this chunk of R's session is opened, for x and nothing else, and charge its m subjects to R.
 
         Raises:
             SpentError: it was recorded before, whatever the x.
-            QuotaError: what is left of the quota does not cover it.
+            QuotaError: what is left of the allowance does not cover it.
         """
 
     def is_opened(self, requester: str, session: bytes, chunk: int, x: bytes) -> bool:

@@ -23,7 +23,7 @@ from protocol.sealing import (
     question_secret,
     session_key,
 )
-from protocol.wire import MAX_PARTIES, SESSION_BYTES, Signed, read, to_map
+from protocol.wire import MAX_CLOCK_SKEW, MAX_PARTIES, SESSION_BYTES, Signed, read, to_map
 
 SEAL = "seal"
 _SALT_BYTES = 32
@@ -31,11 +31,12 @@ _SALT_BYTES = 32
 
 @dataclass(frozen=True)
 class Blinding:
-    """State of the first round: inputs x_a, their blinds and the signed message."""
+    """State of the first round: inputs x_a, their blinds, the signed message, and the salt of H(case ‖ salt)."""
 
     request: Signed[Evaluate]
     inputs: tuple[bytes, ...] = field(repr=False)
     blinds: tuple[Scalar, ...] = field(repr=False)
+    salt: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,14 @@ def evaluate(
     party: Party, inputs: Sequence[bytes], *, purpose: str, case: str, now: int, random: Random
 ) -> tuple[Blinding, bytes]:
     """Blind m canonical identifiers; returns the state and the signed `evaluate` for every keyholder."""
-    blinds = tuple(random_scalar(random) for _ in inputs)
+    blinds, salt = tuple(random_scalar(random) for _ in inputs), random(_SALT_BYTES)
     body = Evaluate(
-        case=digest(labels.CASE, case.encode(), random(_SALT_BYTES)),
+        case=digest(labels.CASE, case.encode(), salt),
         blinded=oprf.blind(inputs, blinds),
     )
     session = random(SESSION_BYTES)
     data = party.send(body, audience=KEYHOLDERS, session=session, purpose=purpose, m=len(inputs), now=now)
-    return Blinding(read(data, Evaluate), tuple(inputs), blinds), data
+    return Blinding(read(data, Evaluate), tuple(inputs), blinds, salt), data
 
 
 def accept(party: Party, state: Blinding, keyholder: str, reply: bytes, now: int) -> tuple[Element, ...]:
@@ -85,7 +86,9 @@ def pseudonyms(party: Party, state: Blinding, reply: bytes, now: int) -> tuple[b
         IndeterminateError: fewer than t verify; names whose reply does not, or C if it passed on too few.
     """
     replies = decode(reply, MAX_PARTIES * (Evaluated.LIMIT + 128))
-    if not isinstance(replies, dict) or not set(replies) <= set(party.terms.keyholders):
+    if not isinstance(replies, dict) or not (
+        set(replies) <= set(party.terms.keyholders) and all(isinstance(reply, bytes) for reply in replies.values())
+    ):
         raise DecodeError("not a map of keyholders' replies")
     accepted: dict[int, tuple[Element, ...]] = {}
     failed = set()
@@ -117,7 +120,7 @@ def ask(
     request = read(asked, Ask)
     look = Look(
         ask=request.hash,
-        secrets=tuple(question_secret(session_key(t), nonce, session, a) for a, t in enumerate(known)),
+        secrets=tuple(question_secret(session_key(t), nonce, request.hash, a) for a, t in enumerate(known)),
         sigmas=tuple(random(32) for _ in known),
     )
     looked = party.send(look, audience=COORDINATOR, session=session, purpose=purpose, m=len(known), now=now)
@@ -134,10 +137,12 @@ def decisions(party: Party, question: Question, reply: bytes, now: int) -> tuple
     message = party.receive_reply(reply, Decide, question.look, COORDINATOR, now)
     if len(message.body.decisions) != len(question.look.body.secrets):
         raise DecisionError("not one decision a subject")
-    return tuple(_check_decision(party, question, subject, data) for subject, data in enumerate(message.body.decisions))
+    return tuple(
+        _check_decision(party, question, subject, data, now) for subject, data in enumerate(message.body.decisions)
+    )
 
 
-def _check_decision(party: Party, question: Question, subject: int, data: bytes) -> Signed[Decision]:
+def _check_decision(party: Party, question: Question, subject: int, data: bytes, now: int) -> Signed[Decision]:
     try:
         decision = read(data, Decision)
         decision.envelope.verify(party.terms.signing_key(COORDINATOR))
@@ -149,6 +154,11 @@ def _check_decision(party: Party, question: Question, subject: int, data: bytes)
     )
     if header != expected:
         raise DecisionError("a decision answers another question")
+    asked = question.ask.header.issued
+    if not asked - MAX_CLOCK_SKEW <= header.issued <= now + MAX_CLOCK_SKEW:
+        raise DecisionError("a decision is not of the time of its question")
+    if header.expires - header.issued != party.terms.decision_seconds:
+        raise DecisionError("a decision is not valid for the agreement's time")
     binding = decision_binding(
         question.look.body.sigmas[subject], question.look.body.secrets[subject], question.ask.body.commitment
     )

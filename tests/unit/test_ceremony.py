@@ -7,12 +7,13 @@ from functools import cache
 
 import gmpy2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol import labels, shamir
 from protocol.ceremony import Ceremony, deal
-from protocol.errors import ModulusError, OpeningError, UsageError
+from protocol.errors import ModulusError, OpeningError, SealError, UsageError
 from protocol.modulus import hash_to_modulus
 from protocol.opening import OpeningShare, challenge, combine, open_share
 from tests.parties import small_primes
@@ -199,6 +200,35 @@ def test_the_modulus_and_its_proof_are_checked() -> None:
     refused(replace(ceremony, proof=ceremony.proof[::-1]), "does not verify")
     with pytest.raises(ModulusError, match="shorter"):
         ceremony.verify(labels.SUITE)
+
+
+def test_a_sealed_share_opens_for_its_keyholder_and_its_length_tells_nothing() -> None:
+    ceremony, shares = dealt()
+    keys = [X25519PrivateKey.generate() for _ in shares]
+    sealed = [ceremony.seal_share(share, key.public_key()) for share, key in zip(shares, keys, strict=True)]
+    assert [ceremony.unseal_share(*item) for item in zip(range(1, COUNT + 1), sealed, keys, strict=True)] == [*shares]
+    assert len({*map(len, sealed), len(ceremony.seal_share(OpeningShare(1, 1), keys[0].public_key()))}) == 1
+
+
+def test_a_sealed_share_is_for_one_keyholder_one_index_and_one_ceremony() -> None:
+    ceremony, shares = dealt()
+    key, other = X25519PrivateKey.generate(), X25519PrivateKey.generate()
+    sealed = ceremony.seal_share(shares[1], key.public_key())
+    for opener, index, receiver in (
+        (ceremony, 2, other),
+        (ceremony, 3, key),
+        (replace(ceremony, context=b"another epoch"), 2, key),
+    ):
+        with pytest.raises(SealError):
+            opener.unseal_share(index, sealed, receiver)
+
+
+def test_a_wrong_share_is_refused_although_well_sealed() -> None:
+    ceremony, shares = dealt()
+    key = X25519PrivateKey.generate()
+    wrong = ceremony.seal_share(OpeningShare(2, shares[2].secret), key.public_key())
+    with pytest.raises(ModulusError, match="does not match"):
+        ceremony.unseal_share(2, wrong, key)
 
 
 @pytest.mark.parametrize(

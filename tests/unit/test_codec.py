@@ -180,6 +180,12 @@ def test_no_tag_buys_computing_time_before_a_signature_is_verified(tag: str) -> 
     assert time.process_time() - start < 1
 
 
+@pytest.mark.parametrize(("name", "reason"), [("trailing byte", "after the end"), ("duplicate key", "well-formed")])
+def test_what_the_encoding_alone_would_notice_is_refused_for_its_own_reason(name: str, reason: str) -> None:
+    with pytest.raises(DecodeError, match=reason):
+        decode(HOSTILE[name], LIMIT)
+
+
 @settings(deadline=None, max_examples=500)
 @given(st.binary(max_size=60))
 @example(b"\xa1\x60\xf7")

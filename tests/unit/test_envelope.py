@@ -44,7 +44,7 @@ class Text:
     longest: int
 
     def values(self) -> st.SearchStrategy[Any]:
-        return st.text(st.characters().filter(str.isprintable), min_size=1, max_size=self.longest)
+        return st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=self.longest)
 
     def edges(self) -> list[Any]:
         return ["x", "x" * self.longest]
@@ -264,6 +264,12 @@ def test_a_missing_field_is_named(kind: Any, name: str) -> None:
     del values[name]
     with pytest.raises(DecodeError, match=f"^message field {name} is missing$"):
         from_map(kind, values)
+
+
+@pytest.mark.parametrize("value", [None, 7, "x", b"x", [["share", b"x"]]])
+def test_what_is_no_map_is_no_message(value: object) -> None:
+    with pytest.raises(DecodeError, match="not a map"):
+        from_map(messages.Opened, value)
 
 
 @each_type

@@ -69,3 +69,13 @@ def test_the_protocol_writes_its_labels_in_one_place() -> None:
 def test_what_a_node_derives_for_itself_collides_with_no_label_either() -> None:
     everywhere = [label for room in ROOMS for label in literals(room)]
     assert collisions(everywhere) == []
+
+
+def test_every_label_is_used() -> None:
+    used = {
+        node.attr
+        for room in ROOMS
+        for _, node in nodes_of(room)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "labels"
+    }
+    assert set(domains()) - used == set()

@@ -8,7 +8,7 @@ from protocol.agreement.layout import layout
 from protocol.agreement.model import parse
 from protocol.errors import LaneError, UsageError
 from protocol.lanes import (
-    GUARD_BITS,
+    CHECK_BITS,
     MAX_POINTS,
     MAX_WEIGHT,
     Lane,
@@ -16,6 +16,7 @@ from protocol.lanes import (
     LaneLayout,
     Standing,
     check,
+    check_factor,
     decode,
     encode,
     split_slots,
@@ -61,14 +62,14 @@ def test_one_rule_that_asks_is_enough_for_a_weight_and_a_points_lane() -> None:
 
 def test_a_lane_holds_the_greatest_sum_and_a_bit_to_spare() -> None:
     assert EXAMPLE.widths == (4, 4, 4, 4, 12)  # 5 agencies; 5 · 255 = 1275 takes 11 bits
-    assert (EXAMPLE.width, EXAMPLE.stride) == (28, 28 + GUARD_BITS)
-    assert EXAMPLE.slots(3072) == 3070 // 68
+    assert (EXAMPLE.width, EXAMPLE.stride) == (28, 2 * 28 + CHECK_BITS)
+    assert EXAMPLE.slots(3072) == 3070 // 96
 
 
-def test_a_full_vector_leaves_twelve_slots_at_3072_bits() -> None:
+def test_a_full_vector_leaves_six_slots_at_3072_bits() -> None:
     full = LaneLayout(tuple(Lane((f"r{n}",), LaneKind.WEIGHT, A) for n in range(21)), agencies=2)
     assert full.width == 21 * 10
-    assert full.slots(3072) == 12
+    assert full.slots(3072) == 6
 
 
 def test_an_undisputed_listing_hides_a_disputed_one_of_the_same_agency() -> None:
@@ -150,27 +151,59 @@ def test_the_check_names_the_lane() -> None:
         check(SMALL, (0, 0, 0, 0, 1), ["b"])
 
 
-def packed(vectors: list[int]) -> int:
-    return sum(integer << (SMALL.stride * slot) for slot, integer in enumerate(vectors))
+rho_values = st.integers(0, (1 << CHECK_BITS) - 1)
+slots = st.lists(st.tuples(st.integers(0, (1 << SMALL.width) - 1), rho_values), min_size=1, max_size=12)
+
+Slots = list[tuple[int, int]]
 
 
-slots = st.lists(st.integers(0, (1 << SMALL.width) - 1), min_size=1, max_size=12)
+def packed(filled: Slots) -> int:
+    """What C opens: each sum under its check, side by side."""
+    return sum(integer * check_factor(SMALL, rho) << (SMALL.stride * k) for k, (integer, rho) in enumerate(filled))
+
+
+def split(filled: Slots, opened: int) -> list[int]:
+    return split_slots(SMALL, opened, [rho for _, rho in filled])
 
 
 @given(slots)
-def test_slots_come_back_in_order(vectors: list[int]) -> None:
-    assert split_slots(SMALL, packed(vectors), len(vectors)) == vectors
+def test_slots_come_back_in_order(filled: Slots) -> None:
+    assert split(filled, packed(filled)) == [integer for integer, _ in filled]
 
 
 @given(slots, st.data())
-def test_one_guard_bit_set_is_an_integrity_error(vectors: list[int], data: st.DataObject) -> None:
-    slot = data.draw(st.integers(0, len(vectors) - 1))
+def test_any_bit_of_a_check_set_otherwise_is_an_integrity_error(filled: Slots, data: st.DataObject) -> None:
+    slot = data.draw(st.integers(0, len(filled) - 1))
     bit = data.draw(st.integers(SMALL.width, SMALL.stride - 1))
-    with pytest.raises(LaneError, match="guard"):
-        split_slots(SMALL, packed(vectors) | 1 << (SMALL.stride * slot + bit), len(vectors))
+    with pytest.raises(LaneError, match="check"):
+        split(filled, packed(filled) ^ 1 << (SMALL.stride * slot + bit))
+
+
+@given(slots.filter(lambda filled: len(filled) > 1), st.integers(1, 3), rho_values)
+def test_a_payload_that_reaches_into_another_slot_is_an_integrity_error(filled: Slots, more: int, guess: int) -> None:
+    """An agency that matched the first subject adds to the second one's lowest lane, well within its bound.
+
+    C multiplies what it adds by the first slot's check; nobody but C knows the second's.
+    """
+    (_, rho), (second, other) = filled[:2]
+    shift = more << SMALL.stride
+    opened = packed(filled) + shift * check_factor(SMALL, rho)
+    if rho == other or (second & 15) + more > 15:
+        return
+    with pytest.raises(LaneError):
+        split(filled, opened)
+    if guess != other:
+        with pytest.raises(LaneError):
+            split(filled, packed(filled) + shift * check_factor(SMALL, guess))
+
+
+def test_with_zero_guard_bits_alone_it_would_pass() -> None:
+    """The twin: the same shift where every ρ is 0, that is, where a slot has nothing but zeros above its sum."""
+    filled = [(1, 0), (1, 0)]
+    assert split(filled, packed(filled) + (2 << SMALL.stride)) == [1, 3]
 
 
 @given(slots, st.integers(0, 100))
-def test_a_bit_above_the_last_slot_is_an_integrity_error(vectors: list[int], bit: int) -> None:
+def test_a_bit_above_the_last_slot_is_an_integrity_error(filled: Slots, bit: int) -> None:
     with pytest.raises(LaneError, match="above"):
-        split_slots(SMALL, packed(vectors) | 1 << (SMALL.stride * len(vectors) + bit), len(vectors))
+        split(filled, packed(filled) | 1 << (SMALL.stride * len(filled) + bit))

@@ -94,13 +94,15 @@ def with_factor(factor: int) -> int:
     return product
 
 
+FOURTH_ROOT = next(p for p in iter(lambda: prime_of(128), None) if (p**4).bit_length() == 512)
+
 BAD = {
     "small factor 5": (with_factor(5), "small prime factor"),
     "small factor 65521": (with_factor(65521), "small prime factor"),
     "prime": (prime_of(512, residue=1), "prime$"),
     "even": (N + 1, "even"),
     "square": (P * P, "perfect power"),
-    "fourth power": (prime_of(128) ** 4, "perfect power"),
+    "fourth power": (FOURTH_ROOT**4, "perfect power"),
     "too short": (small_primes()[0] * prime_of(240), "shorter"),
     "one": (1, "shorter"),
     "zero": (0, "shorter"),

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol import labels
+from protocol import opening as opening_module
 from protocol.ceremony import deal
-from protocol.codec import i2osp, os2ip
+from protocol.codec import digest, i2osp, os2ip
 from protocol.errors import CiphertextError, ModulusError, OpeningError, ProofError, QuorumError, UsageError
 from protocol.modulus import check_modulus, prove_coprime, verify_coprime
 from protocol.opening import (
@@ -304,6 +306,30 @@ def test_every_part_of_a_proof_is_needed() -> None:
     ):
         with pytest.raises(ProofError):
             verify_share(opening.key, 2, opening.x, opening.opened[2], proof)
+
+
+def test_the_proofs_challenge_is_hashed_from_all_of_the_statement_and_the_commitment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Strong Fiat-Shamir (Bernhard, Pereira, Warinschi 2012): what is left out, a prover may choose afterwards."""
+    hashed: list[tuple[bytes, ...]] = []
+    o = Opening()
+
+    def recorded(*parts: bytes) -> bytes:
+        hashed.append(parts)
+        return digest(*parts)
+
+    monkeypatch.setattr(opening_module, "digest", recorded)
+    c, response = o.prove(2)
+    verify_share(o.key, 2, o.x, o.opened[2], (c, response))
+    lifted, squared = pow(o.x, 4 * o.key.delta, N), o.opened[2] ** 2 % N
+    z, minus_c = os2ip(response), -os2ip(c)
+    commitment = (
+        pow(o.key.base, z, N) * pow(o.key.verification[1], minus_c, N) % N,
+        pow(lifted, z, N) * pow(squared, minus_c, N) % N,
+    )
+    values = (N, o.key.base, o.key.verification[1], lifted, squared, *commitment)
+    assert hashed == [(labels.SHARE_PROOF, i2osp(2, 2), *(i2osp(value, 64) for value in values))] * 2
 
 
 def test_proofs_are_fresh_and_a_repeated_nonce_would_give_the_share_away() -> None:

@@ -76,6 +76,12 @@ def test_phe_opens_our_packed_sums(values: list[int]) -> None:
     assert PHE_PRIVATE.raw_decrypt(packed) == expected == opened(packed)
 
 
+@quick
+@given(plaintexts, st.integers(0, 1 << 64))
+def test_a_multiple_opens_to_the_multiple(plaintext: int, factor: int) -> None:
+    assert PHE_PRIVATE.raw_decrypt(KEY.multiply(encrypt(plaintext), factor)) == plaintext * factor % N
+
+
 def test_a_lane_wider_than_its_stride_spills_into_the_next_slot() -> None:
     """The twin: packing adds and shifts and checks nothing; guards and bounds are what notices."""
     assert PHE_PRIVATE.raw_decrypt(KEY.pack([encrypt(1 << 64), encrypt(5)], 64)) == 6 << 64

@@ -54,15 +54,15 @@ def test_a_bucket_is_not_the_pseudonyms_own_prefix() -> None:
     assert len({bucket(bytes(60) + i2osp(number, 4), 8) for number in range(50)}) > 10
 
 
-def secret(t: bytes = bytes(64), nonce: bytes = bytes(32), session: bytes = bytes(16), subject: int = 0) -> bytes:
-    return question_secret(session_key(t), nonce, session, subject)
+def secret(t: bytes = bytes(64), nonce: bytes = bytes(32), ask: bytes = bytes(32), subject: int = 0) -> bytes:
+    return question_secret(session_key(t), nonce, ask, subject)
 
 
 def test_secrets_tags_and_masks_differ_by_whatever_they_depend_on() -> None:
     made = [
-        secret(t, nonce, session, subject)
-        for t, nonce, session, subject in itertools.product(
-            (bytes(64), b"\1" * 64), (bytes(32), b"\1" * 32), (bytes(16), b"\1" * 16), (0, 1, 256)
+        secret(t, nonce, ask, subject)
+        for t, nonce, ask, subject in itertools.product(
+            (bytes(64), b"\1" * 64), (bytes(32), b"\1" * 32), (bytes(32), b"\1" * 32), (0, 1, 256)
         )
     ]
     agencies = ("customs", "tax", "taxes", "")

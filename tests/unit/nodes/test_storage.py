@@ -18,7 +18,8 @@ from sqlalchemy import Engine
 from nodes.storage.cipher import ColumnCipher
 from nodes.storage.engine import open_engine
 from nodes.storage.listings import ListingStore, Seal, Unsealed
-from nodes.storage.state import ProtocolState
+from nodes.storage.state import GRACE, ProtocolState
+from protocol.agreement.terms import Allowance
 from protocol.codec import Random
 from protocol.errors import (
     BucketOverflowError,
@@ -239,6 +240,9 @@ def refusals(attempts: Sequence[Callable[[], object]], expected: type[ConcordatE
         return sum(pool.map(run, attempts))
 
 
+DAY = Allowance(10, "day 20000", NOON + 43_200)
+
+
 def header(session: bytes, sender: str = "office", m: int = 1, expires: int = NOON) -> Header:
     return Header(
         agreement="procurement",
@@ -260,7 +264,8 @@ SESSIONS = (b"%016d" % number for number in count())
 
 def ask(state: ProtocolState, sender: str = "office", m: int = 1, limit: int = 10, now: int = NOON) -> None:
     """A request in a session of its own."""
-    state.admit("ask", header(next(SESSIONS), sender, m), limit, now)
+    day = now // 86_400
+    state.admit("ask", header(next(SESSIONS), sender, m), Allowance(limit, f"day {day}", (day + 1) * 86_400), now)
 
 
 def ask_in_another_process(url: str, worker: int) -> int:
@@ -268,7 +273,7 @@ def ask_in_another_process(url: str, worker: int) -> int:
     state, granted = ProtocolState(engine), 0
     for number in range(10):
         try:
-            state.admit("ask", header(b"%08d%08d" % (worker, number)), 15, NOON)
+            state.admit("ask", header(b"%08d%08d" % (worker, number)), replace(DAY, limit=15), NOON)
             granted += 1
         except QuotaError:
             pass
@@ -279,7 +284,7 @@ def ask_in_another_process(url: str, worker: int) -> int:
 class TestClaims:
     def test_admitted_and_refused_requests_are_logged(self, state: ProtocolState) -> None:
         ledger: Ledger = state
-        ledger.admit("ask", header(SESSION, m=3), 10, NOON)
+        ledger.admit("ask", header(SESSION, m=3), DAY, NOON)
         ledger.refuse("ask", header(SESSION, m=3), "ReplayedError", NOON)
         ledger.refuse("open", None, "DecodeError", NOON)
         assert [(it.time, it.kind, it.sender, it.purpose, it.m, it.outcome) for it in state.entries()] == [
@@ -289,54 +294,52 @@ class TestClaims:
         ]
 
     def test_a_session_is_used_once_a_kind_and_sender(self, state: ProtocolState) -> None:
-        state.admit("ask", header(SESSION), 10, NOON)
-        state.admit("evaluate", header(SESSION), 10, NOON)
-        state.admit("ask", header(SESSION, sender="bank"), 10, NOON)
+        state.admit("ask", header(SESSION), DAY, NOON)
+        state.admit("evaluate", header(SESSION), DAY, NOON)
+        state.admit("ask", header(SESSION, sender="bank"), DAY, NOON)
         with pytest.raises(ReplayedError):
-            state.admit("ask", header(SESSION, expires=NOON + 60), 10, NOON)
+            state.admit("ask", header(SESSION, expires=NOON + 60), DAY, NOON)
 
     def test_a_replay_charges_nothing_and_a_refused_charge_claims_nothing(self, state: ProtocolState) -> None:
-        state.admit("ask", header(SESSION, m=9), 10, NOON)
+        state.admit("ask", header(SESSION, m=9), DAY, NOON)
         with pytest.raises(ReplayedError):
-            state.admit("ask", header(SESSION, m=1), 10, NOON)
+            state.admit("ask", header(SESSION, m=1), DAY, NOON)
         with pytest.raises(QuotaError):
-            state.admit("ask", header(b"t" * 16, m=2), 10, NOON)
-        state.admit("ask", header(b"t" * 16, m=1), 10, NOON)
+            state.admit("ask", header(b"t" * 16, m=2), DAY, NOON)
+        state.admit("ask", header(b"t" * 16, m=1), DAY, NOON)
 
     def test_a_restart_forgets_no_claim(self, state: ProtocolState, tmp_path: Path) -> None:
-        state.admit("ask", header(SESSION), 10, NOON)
+        state.admit("ask", header(SESSION), DAY, NOON)
         reopened = open_engine(f"sqlite:///{tmp_path}/node.db")
         with pytest.raises(ReplayedError):
-            ProtocolState(reopened).admit("ask", header(SESSION), 10, NOON)
+            ProtocolState(reopened).admit("ask", header(SESSION), DAY, NOON)
         reopened.dispose()
 
-    def test_sessions_are_forgotten_once_expired(self, state: ProtocolState) -> None:
-        state.admit("ask", header(SESSION), 10, NOON)
-        state.forget_expired(NOON)
+    def test_sessions_are_forgotten_an_hour_after_they_expired(self, state: ProtocolState) -> None:
+        state.admit("ask", header(SESSION), DAY, NOON)
         with pytest.raises(ReplayedError):
-            state.admit("ask", header(SESSION), 10, NOON)
-        state.forget_expired(NOON + 1)
-        state.admit("ask", header(SESSION), 10, NOON)
+            state.admit("ask", header(SESSION), DAY, NOON + GRACE)
+        state.admit("ask", header(SESSION), DAY, NOON + GRACE + 1)
 
     def test_a_chunk_is_opened_once_even_for_the_same_x(self, state: ProtocolState) -> None:
         assert not state.is_opened("office", SESSION, 0, b"x")
-        state.admit_opening(header(SESSION), 0, b"x", 1, 10, NOON)
-        state.admit_opening(header(SESSION), 1, b"x", 1, 10, NOON)
+        state.admit_opening(header(SESSION), 0, b"x", 1, DAY, NOON)
+        state.admit_opening(header(SESSION), 1, b"x", 1, DAY, NOON)
         for x in (b"x", b"y"):
             with pytest.raises(SpentError):
-                state.admit_opening(header(SESSION), 0, x, 1, 10, NOON)
+                state.admit_opening(header(SESSION), 0, x, 1, DAY, NOON)
         assert state.is_opened("office", SESSION, 0, b"x")
         assert not state.is_opened("office", SESSION, 0, b"y")
 
     def test_an_opening_is_charged_to_its_requester(self, state: ProtocolState) -> None:
         with pytest.raises(QuotaError):
-            state.admit_opening(header(SESSION, m=20), 0, b"x", 12, 10, NOON)
+            state.admit_opening(header(SESSION, m=20), 0, b"x", 12, DAY, NOON)
         assert not state.is_opened("office", SESSION, 0, b"x")
 
     def test_one_of_many_claims_wins(self, state: ProtocolState) -> None:
-        asked = [lambda: state.admit("ask", header(SESSION), 10, NOON)] * 8
+        asked = [lambda: state.admit("ask", header(SESSION), DAY, NOON)] * 8
         assert refusals(asked, ReplayedError) == 7
-        opened = [lambda: state.admit_opening(header(SESSION), 0, b"x", 1, 10, NOON)] * 8
+        opened = [lambda: state.admit_opening(header(SESSION), 0, b"x", 1, DAY, NOON)] * 8
         assert refusals(opened, SpentError) == 7
 
 
@@ -354,8 +357,8 @@ class TestQuota:
         ask(state, m=10)
         ask(state, "bank", m=10)
         ask(state, m=10, now=NOON + 43_200)
-        state.admit("evaluate", header(SESSION, m=10), 10, NOON)
-        state.admit_opening(header(SESSION, m=10), 0, b"x", 10, 10, NOON)
+        state.admit("evaluate", header(SESSION, m=10), DAY, NOON)
+        state.admit_opening(header(SESSION, m=10), 0, b"x", 10, DAY, NOON)
 
     def test_the_first_charge_is_bounded_too(self, state: ProtocolState) -> None:
         with pytest.raises(QuotaError):

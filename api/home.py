@@ -1,0 +1,104 @@
+"""A federation's directory: where everything of every party lies.
+
+    agreement.yaml, agreement.roster    public: the agreement and the roster that all agencies signed
+    urls.json, tokens/REQUESTER         where each party listens; the bearer token of each gateway's callers
+    agencies/ID/, coordinator/, gateways/REQUESTER/
+                                        each party's own: keys, passphrase, databases, log
+
+A party's process reads its own directory and what is public, nothing else.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocol.agreement.model import Agreement, parse
+from protocol.agreement.roster import COORDINATOR, SignedRoster
+from protocol.agreement.terms import Terms
+
+PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths under one directory."""
+
+    directory: Path
+
+    @property
+    def agreement_path(self) -> Path:
+        """The agreement's YAML."""
+        return self.directory / "agreement.yaml"
+
+    @property
+    def roster_path(self) -> Path:
+        """The signed roster."""
+        return self.directory / "agreement.roster"
+
+    @property
+    def urls_path(self) -> Path:
+        """Where each party listens."""
+        return self.directory / "urls.json"
+
+    def token_path(self, requester: str) -> Path:
+        """The bearer token of a gateway's callers."""
+        return self.directory / "tokens" / requester
+
+    def party_path(self, party: str, agreement: Agreement) -> Path:
+        """A party's own directory."""
+        if party == COORDINATOR:
+            return self.directory / COORDINATOR
+        agencies = {agency.id for agency in agreement.agencies}
+        return self.directory / ("agencies" if party in agencies else "gateways") / party
+
+    def agreement(self) -> Agreement:
+        """Read the agreement.
+
+        Raises:
+            InvalidAgreementError: it is not of the agreement's form.
+        """
+        return parse(self.agreement_path.read_text("utf-8"))
+
+    def terms(self) -> Terms:
+        """Read and verify the agreement and its roster.
+
+        Raises:
+            AgreementError, ModulusError, DecodeError: they do not hold.
+        """
+        return Terms.load(self.agreement(), SignedRoster.from_bytes(self.roster_path.read_bytes()))
+
+
+def parties(agreement: Agreement) -> tuple[str, ...]:
+    """Ids of all parties: agencies, coordinator, requesters."""
+    return (
+        *(agency.id for agency in agreement.agencies),
+        COORDINATOR,
+        *(requester.id for requester in agreement.requesters),
+    )
+
+
+def write_urls(path: Path, agreement: Agreement, urls: Mapping[str, str]) -> None:
+    """Write `urls.json` from {party: URL}, replacing it in one step."""
+    document = {
+        "coordinator": urls[COORDINATOR],
+        "agencies": {agency.id: urls[agency.id] for agency in agreement.agencies},
+        "gateways": {requester.id: urls[requester.id] for requester in agreement.requesters},
+    }
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    new.replace(path)
+
+
+def read_urls(path: Path) -> dict[str, str]:
+    """Read `urls.json` as {party: URL}."""
+    document = json.loads(path.read_text("utf-8"))
+    return {COORDINATOR: document["coordinator"], **document["agencies"], **document["gateways"]}
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file of mode 0600."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

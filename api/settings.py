@@ -1,0 +1,63 @@
+"""A party's settings: one frozen object, built at the edge from the environment (prefix CONCORDAT_)."""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from api import keystore
+from api.home import read_urls
+from api.setup import Secrets
+from protocol.agreement.model import parse
+from protocol.agreement.roster import SignedRoster
+from protocol.agreement.terms import Terms
+from protocol.errors import UsageError
+
+
+class Settings(BaseSettings):
+    """Where one party finds what it needs; it is given its own directory and what is public, nothing else.
+
+    `listings_url` and `state_url` are its databases (default: SQLite files in its directory). `deadline` bounds in
+    seconds how long it waits for another party.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CONCORDAT_", frozen=True, hide_input_in_errors=True)
+
+    party: str
+    directory: Path
+    agreement: Path
+    roster: Path
+    urls: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    listings_url: str = ""
+    state_url: str = ""
+    passphrase: SecretStr | None = None
+    deadline: float = 8.0
+    workers: int = 1
+
+    @cached_property
+    def terms(self) -> Terms:
+        """The verified terms."""
+        return Terms.load(parse(self.agreement.read_text("utf-8")), SignedRoster.from_bytes(self.roster.read_bytes()))
+
+    def secrets(self) -> tuple[Secrets, bytes]:
+        """Open this party's keys: its secrets, and its database's key."""
+        return keystore.load(self.directory / "keys", self._passphrase())
+
+    def database(self, name: str) -> str:
+        """The URL of this party's database `listings` or `state`."""
+        return getattr(self, f"{name}_url") or f"sqlite:///{self.directory.absolute() / name}.sqlite"
+
+    def parties(self) -> dict[str, str]:
+        """Where every party listens now."""
+        return read_urls(self.urls)
+
+    def _passphrase(self) -> bytes:
+        if self.passphrase is not None:
+            return self.passphrase.get_secret_value().encode()
+        path = self.directory / "passphrase"
+        if not path.exists():
+            raise UsageError("no passphrase: set CONCORDAT_PASSPHRASE, or put it into the party's directory")
+        return path.read_bytes().strip()
