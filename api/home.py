@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from protocol.agreement.model import Agreement, parse
-from protocol.agreement.roster import COORDINATOR, SignedRoster
+from protocol.agreement.model import Agreement
+from protocol.agreement.roster import COORDINATOR
 from protocol.agreement.terms import Terms
 
 PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700
@@ -29,12 +29,12 @@ class Home:
 
     @property
     def agreement_path(self) -> Path:
-        """The agreement's YAML."""
+        """The agreement's YAML, which people read."""
         return self.directory / "agreement.yaml"
 
     @property
     def roster_path(self) -> Path:
-        """The signed roster."""
+        """The agreement's canonical form and its signed roster, which machines read."""
         return self.directory / "agreement.roster"
 
     @property
@@ -53,21 +53,13 @@ class Home:
         agencies = {agency.id for agency in agreement.agencies}
         return self.directory / ("agencies" if party in agencies else "gateways") / party
 
-    def agreement(self) -> Agreement:
-        """Read the agreement.
-
-        Raises:
-            InvalidAgreementError: it is not of the agreement's form.
-        """
-        return parse(self.agreement_path.read_text("utf-8"))
-
     def terms(self) -> Terms:
         """Read and verify the agreement and its roster.
 
         Raises:
             AgreementError, ModulusError, DecodeError: they do not hold.
         """
-        return Terms.load(self.agreement(), SignedRoster.from_bytes(self.roster_path.read_bytes()))
+        return Terms.from_bytes(self.roster_path.read_bytes())
 
 
 def parties(agreement: Agreement) -> tuple[str, ...]:

@@ -9,8 +9,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from api import keystore
 from api.home import read_urls
 from api.setup import Secrets
-from protocol.agreement.model import parse
-from protocol.agreement.roster import SignedRoster
 from protocol.agreement.terms import Terms
 from protocol.errors import UsageError
 
@@ -26,7 +24,6 @@ class Settings(BaseSettings):
 
     party: str
     directory: Path
-    agreement: Path
     roster: Path
     urls: Path
     host: str = "127.0.0.1"
@@ -40,7 +37,7 @@ class Settings(BaseSettings):
     @cached_property
     def terms(self) -> Terms:
         """The verified terms."""
-        return Terms.load(parse(self.agreement.read_text("utf-8")), SignedRoster.from_bytes(self.roster.read_bytes()))
+        return Terms.from_bytes(self.roster.read_bytes())
 
     def secrets(self) -> tuple[Secrets, bytes]:
         """Open this party's keys: its secrets, and its database's key."""

@@ -70,7 +70,10 @@ class Coordinator:
             request = receive_evaluate(self._party, data, now)
             entry.header = request.header
             self._ledger.admit(
-                Evaluate.TYPE, request.header, self._party.terms.allowance(request.header.sender, now), now
+                Evaluate.TYPE,
+                request.header,
+                self._party.terms.allowance(request.header, now),
+                now,
             )
 
             async def evaluated(keyholder: str) -> bytes:
@@ -86,7 +89,7 @@ class Coordinator:
         with refusals_logged(self._ledger, Ask.TYPE, now) as entry:
             session = rounds.receive(self._party, *_ask_and_look(data), now)
             entry.header = session.ask.header
-            self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header.sender, now), now)
+            self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header, now), now)
             agencies = self._party.terms.agencies
             answers, failed = await _gather(agencies, lambda agency: self._answer(session, agency))
             if failed:

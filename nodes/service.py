@@ -13,6 +13,7 @@ from nodes.catalogue import CatalogueEntry
 from nodes.lifecycle import State, state
 from nodes.listings import Listing
 from nodes.storage.listings import ListingStore, Seal
+from protocol.agreement.terms import SEAL
 from protocol.codec import Random
 from protocol.dkg import KeyShare
 from protocol.errors import BucketOverflowError, DecodeError, NotGrantedError, SpentError
@@ -90,7 +91,10 @@ class Node:
             entry.header = request.header
             shares = self._keyholder_shares()
             self._ledger.admit(
-                Evaluate.TYPE, request.header, self._party.terms.allowance(request.header.sender, now), now
+                Evaluate.TYPE,
+                request.header,
+                self._party.terms.allowance(request.header, now),
+                now,
             )
             return keyholder.evaluate(self._party, request, shares.oprf, self._random, now)
 
@@ -98,7 +102,7 @@ class Node:
         with refusals_logged(self._ledger, Ask.TYPE, now) as entry:
             asked = agency.receive(self._party, data, now)
             entry.header = asked.request.header
-            self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header.sender, now), now)
+            self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header, now), now)
             buckets = {prefix: self._bucket(prefix, now) for prefix in sorted(set(asked.prefixes))}
             return agency.answer(self._party, asked, buckets, self._randomiser, self._random, now)
 
@@ -109,7 +113,7 @@ class Node:
             shares = self._keyholder_shares()
             terms, m = self._party.terms, opening.subjects(self._party.terms.slots)
             self._ledger.admit_opening(
-                asked, opening.chunk, opening.request.body.x, m, terms.allowance(asked.sender, now), now
+                asked, opening.chunk, opening.request.body.x, m, terms.allowance(asked, now), now
             )
             return keyholder.open_chunk(self._party, opening, shares.opening, now)
 
@@ -138,8 +142,8 @@ class Node:
             blinding, request = requester.evaluate(
                 self._party,
                 [to_bytes(item.identifier) for item in batch],
-                purpose=requester.SEAL,
-                case=requester.SEAL,
+                purpose=SEAL,
+                case=SEAL,
                 now=self._clock(),
                 random=self._random,
             )

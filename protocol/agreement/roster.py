@@ -85,6 +85,8 @@ class SignedRoster:
         Raises:
             AgreementError: a signature is missing, too many, or does not verify.
         """
+        if not _LOW_ORDER.isdisjoint(map(_without_sign, self.roster.signing.values())):
+            raise AgreementError("a signing key in the roster is of low order: it would verify any message")
         if set(self.signatures) != set(agencies):
             raise AgreementError("the roster is not signed by exactly the agreement's agencies")
         signed = pae(labels.ROSTER_PAYLOAD_TYPE, encode(to_map(self.roster)))
@@ -94,3 +96,22 @@ class SignedRoster:
                 key.verify(self.signatures[agency], signed)
             except (InvalidSignature, KeyError) as error:
                 raise AgreementError(f"the roster's signature by {agency} does not verify") from error
+
+
+def _without_sign(key: bytes) -> bytes:
+    return key[:31] + bytes([key[31] & 0x7F])
+
+
+# The y-coordinates of edwards25519's points of order 1, 2, 4 and 8, and their second encodings (y + p below 2^255).
+_LOW_ORDER = frozenset(
+    bytes.fromhex(encoding)
+    for encoding in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+)

@@ -9,25 +9,36 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from protocol import labels
 from protocol.agreement.layout import layout
-from protocol.agreement.model import Agreement
+from protocol.agreement.model import MAX_CANONICAL, Agreement, canonical, from_canonical
 from protocol.agreement.model import digest as agreement_digest
 from protocol.agreement.parameters import bucket_bits, bucket_size
-from protocol.agreement.roster import COORDINATOR, Roster, SignedRoster
+from protocol.agreement.roster import COORDINATOR, LIMIT, Roster, SignedRoster
 from protocol.ceremony import Ceremony
-from protocol.codec import concat, i2osp, os2ip
-from protocol.errors import AgreementError, NotGrantedError, PeerError, UsageError
+from protocol.codec import concat, decode, encode, i2osp, os2ip
+from protocol.errors import AgreementError, DecodeError, NotGrantedError, PeerError, UsageError
 from protocol.group import Element, decode_element
 from protocol.lanes import LaneLayout
 from protocol.opening import OpeningKey
 from protocol.oprf import combine
 from protocol.paillier import PublicKey
+from protocol.wire import Header
+
+SEAL = "seal"
+CANARY = "canary"
+"""Purposes of the protocol itself: an agency seals its register; a requester asks for canaries, with known answers."""
 
 _DAY = 86_400
+_CANARY_CHECKS = 300  # a day: enough for one every five minutes, far below what a requester may ask anyway
 
 
 def key_context(agreement: Agreement, epoch: int, label: bytes) -> bytes:
     """What a key is bound to: the agreement with every field, the epoch, and the key's label."""
     return concat(label, agreement_digest(agreement), i2osp(epoch, 4))
+
+
+def terms_to_bytes(agreement: Agreement, signed: SignedRoster) -> bytes:
+    """Encode an agreement with its signed roster, for file and wire."""
+    return encode([canonical(agreement), signed.to_bytes()])
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,18 @@ class Terms:
     agreement: Agreement
     roster: Roster
     ceremony: Ceremony
+
+    @staticmethod
+    def from_bytes(data: bytes) -> "Terms":
+        """Read and verify what `terms_to_bytes` wrote: all that a third party needs to verify this epoch's messages.
+
+        Raises:
+            DecodeError, AgreementError, ModulusError: it is not canonical, or does not verify.
+        """
+        match decode(data, MAX_CANONICAL + LIMIT):
+            case [bytes() as agreement, bytes() as roster]:
+                return Terms.load(from_canonical(agreement), SignedRoster.from_bytes(roster))
+        raise DecodeError("not an agreement and its roster")
 
     @staticmethod
     def load(agreement: Agreement, signed: SignedRoster) -> "Terms":
@@ -150,19 +173,26 @@ class Terms:
         """How long a decision is valid."""
         return int(self.agreement.decision_lifetime.total_seconds())
 
-    def allowance(self, party: str, now: int) -> Allowance:
-        """How many subjects a party may have evaluated, asked about or opened, and in what time.
+    def allowance(self, request: Header, now: int) -> Allowance:
+        """How many subjects a request's sender may have evaluated, asked about or opened, and in what time.
 
-        A requester's is in the agreement, for a UTC day. An agency seals its own identifiers, so its allowance is twice
-        `max_listings` (once, and the turnover of as many again) for the whole epoch: a daily one would let it test
-        the population within a year.
+        A requester's is in the agreement, for a UTC day; canaries have a small one of their own. An agency seals its
+        own identifiers: twice `max_listings` (once, and the turnover of as many again) for the whole epoch, since a
+        daily allowance would let it test the population within a year.
         """
-        if party in self.agencies:
+        if request.sender in self.agencies:
             end = datetime.combine(self.agreement.valid.until, time.max, UTC)
             limit = 2 * self.agreement.anonymity.max_listings
             return Allowance(limit, f"epoch {self.roster.epoch}", int(end.timestamp()))
         day = now // _DAY
-        return Allowance(self.agreement.requester(party).quota_per_day, f"day {day}", (day + 1) * _DAY)
+        if request.purpose == CANARY:
+            return Allowance(_CANARY_CHECKS * self.canaries, f"canary day {day}", (day + 1) * _DAY)
+        return Allowance(self.agreement.requester(request.sender).quota_per_day, f"day {day}", (day + 1) * _DAY)
+
+    @property
+    def canaries(self) -> int:
+        """How many subjects one canary check asks about: each agency's canary, and one that nobody lists."""
+        return len(self.agencies) + 1
 
     def require_in_force(self, now: int) -> None:
         """Refuse outside the agreement's validity (dates in UTC, the last day included).
@@ -181,7 +211,7 @@ class Terms:
             NotGrantedError: no requester, a purpose it does not have, or an agreement not in force.
         """
         self.require_in_force(now)
-        if purpose not in self.agreement.requester(party).purposes:
+        if purpose not in {*self.agreement.requester(party).purposes, CANARY}:
             raise NotGrantedError("the agreement does not grant this purpose to the requester")
 
 

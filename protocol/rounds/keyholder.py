@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from protocol import oprf
 from protocol.agreement.roster import COORDINATOR
+from protocol.agreement.terms import SEAL
 from protocol.codec import Random, i2osp, os2ip
 from protocol.dkg import KeyShare
 from protocol.errors import CiphertextError, DecodeError, HeaderError, NotGrantedError
@@ -15,7 +16,6 @@ from protocol.group import Element, decode_element
 from protocol.messages import Ask, Evaluate, Evaluated, Open, Opened, Prove, Proved
 from protocol.opening import OpeningShare, check_challenge, open_share, prove_share
 from protocol.rounds.party import AGENCIES, KEYHOLDERS, Party
-from protocol.rounds.requester import SEAL
 from protocol.wire import Signed
 
 

@@ -25,7 +25,6 @@ from protocol.sealing import (
 )
 from protocol.wire import MAX_CLOCK_SKEW, MAX_PARTIES, SESSION_BYTES, Signed, read, to_map
 
-SEAL = "seal"
 _SALT_BYTES = 32
 
 

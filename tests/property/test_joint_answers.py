@@ -37,7 +37,9 @@ def plain_join(registers: Registers, rules: Sequence[Rule], subject: bytes) -> d
     for rule in rules:
         when = rule["when"]
         assert isinstance(when, dict)
-        active, disputed, weight = set(), set(), 0
+        active: set[str] = set()
+        disputed: set[str] = set()
+        weight = 0
         for agency, listed in registers.items():
             for standing in listed.get(subject, ()):
                 if standing.register in when["registers"]:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from gmpy2 import mpz
 from pydantic import BaseModel
 
+from nodes.storage.state import GRACE
 from protocol import ceremony, codec, dkg, errors, labels, messages, opening, oprf, sealing, shamir, wire
 from protocol.agreement import model
 from protocol.agreement.model import canonical as canonical_agreement
@@ -34,13 +35,14 @@ from protocol.envelope import pae
 from protocol.group import scalar_base_mult, scalar_from_int
 from protocol.hpke import unseal
 from protocol.identifiers import canonical, to_bytes
-from protocol.lanes import Lane, LaneKind, LaneLayout, encode
+from protocol.lanes import Lane, LaneKind, LaneLayout, check_factor, encode, split_slots
 from protocol.paillier import PublicKey, Randomiser
 from protocol.wire import Header, payload_type, read, write
 
 SPEC_DIR = Path(__file__).parents[2] / "protocol/spec"
 SPEC = (SPEC_DIR / "concordat-v1.md").read_text()
 THREATS = (SPEC_DIR / "threat-model.md").read_text()
+RECORDS = sorted((SPEC_DIR.parents[1] / "federation/docs/adr").glob("*.md"))
 
 
 def table(title: str) -> list[list[str]]:
@@ -136,7 +138,7 @@ def test_message_size_limits() -> None:
 NEEDED_LIMITS = {
     *("wire.MAX_SUBJECTS", "wire.MAX_PARTIES", "wire.MAX_LIFETIME", "wire.MAX_CLOCK_SKEW", "wire.MAX_ID"),
     *("wire.SESSION_BYTES", "wire.HASH_BYTES", "sealing.TAG_BYTES", "sealing.NONCE_BYTES", "codec.MAX_DEPTH"),
-    *("identifiers.MAX_VALUE", "lanes.GUARD_BITS", "lanes.MAX_WIDTH", "lanes.MAX_WEIGHT", "lanes.MAX_POINTS"),
+    *("identifiers.MAX_VALUE", "lanes.CHECK_BITS", "lanes.MAX_WIDTH", "lanes.MAX_WEIGHT", "lanes.MAX_POINTS"),
     *("sealing.PSEUDONYM_BYTES", "modulus.TRIAL_BOUND", "modulus.PROOF_ROOTS", "messages.MAX_MODULUS_BYTES"),
     *("hpke.OVERHEAD", "dleq.PROOF_BYTES", "envelope.SIGNATURE_BYTES", "identifiers.MAX_SCHEME"),
     "agreement.validator.MAX_BUCKET_SIZE",
@@ -150,6 +152,10 @@ def test_limits_match_the_code() -> None:
     for name, value in said.items():
         module, _, constant = name.rpartition(".")
         assert getattr(importlib.import_module(f"protocol.{module}"), constant) == value, name
+
+
+def test_the_time_for_which_sessions_are_remembered() -> None:
+    assert f"kept until {GRACE} seconds after the message's `expires`" in SPEC
 
 
 def test_every_suite_has_its_least_modulus() -> None:
@@ -202,7 +208,8 @@ def test_the_sections_are_those_that_the_code_refers_to() -> None:
 
 
 def test_every_file_that_the_documents_name_exists_and_they_stand_alone() -> None:
-    for document in (SPEC, THREATS):
+    assert RECORDS
+    for document in (SPEC, THREATS, *(record.read_text() for record in RECORDS)):
         paths = set(re.findall(r"`((?:protocol|nodes|federation|api|tests)/[\w/.-]+\.\w+)`", document))
         assert [path for path in sorted(paths) if not (SPEC_DIR.parents[1] / path).exists()] == []
         assert "/work/" not in document
@@ -379,7 +386,7 @@ def derivations_vector(given: Inputs) -> dict[str, str]:
     subject, agency = given.integer("subject"), given["agency"]
     prefix = sealing.bucket(pseudonym, given.integer("bucket-bits"))
     key = sealing.session_key(pseudonym)
-    secret = sealing.question_secret(key, nonce, session, subject)
+    secret = sealing.question_secret(key, nonce, given.octets("ask"), subject)
     commitment = sealing.ask_commitment(session, nonce, [prefix])
     return {
         "prefix": str(prefix),
@@ -412,12 +419,18 @@ def lanes_vector(given: Inputs) -> dict[str, str]:
         kind, condition, feeders = text.split(" ")
         lanes.append(Lane(tuple(condition.split("+")), LaneKind(kind), frozenset(feeders.split("+"))))
     layout = LaneLayout(tuple(lanes), given.integer("agencies"))
+    sums = [encode(layout, given.integers(key)) for key in ("values", "next-values")]
+    rhos = given.integers("rhos")
+    checked = [value * check_factor(layout, rho) for value, rho in zip(sums, rhos, strict=True)]
+    opened = checked[0] + (checked[1] << layout.stride)
+    assert split_slots(layout, opened, rhos) == sums
     return {
         "widths": listed(layout.widths),
         "width": str(layout.width),
         "stride": str(layout.stride),
         "slots": listed(layout.slots(bits) for bits in given.integers("moduli")),
-        "integer": str(encode(layout, given.integers("values"))),
+        "integer": str(sums[0]),
+        "opened": str(opened),
     }
 
 
@@ -528,6 +541,7 @@ def test_the_chain_of_examples_hangs_together() -> None:
     derived = values["derivations"]
     assert values["oprf"]["input"] == values["identifier"]["bytes"]
     assert derived["t"] == values["oprf"]["t"]
+    assert derived["ask"] == values["message"]["message-hash"]
     assert derived["bucket-bits"] == values["parameters"]["beta"]
     assert int(derived["prefix"]).to_bytes(8, "big").hex() in values["hpke"]["plaintext"]
     assert values["block"]["tag"] == derived["tag"]
@@ -545,10 +559,10 @@ def test_the_formulas_written_out_with_the_standard_library_give_the_vectors() -
         extracted = hmac.digest(bytes(32), key, "sha256")
         return hmac.digest(extracted, label + b"\x01", "sha256")
 
-    pseudonym, nonce, session = (bytes.fromhex(derived[name]) for name in ("t", "nonce", "session"))
+    pseudonym, nonce, session, ask = (bytes.fromhex(derived[name]) for name in ("t", "nonce", "session", "ask"))
     prefix = int.from_bytes(kdf(pseudonym, b"concordat-v1 bucket")[:8], "big") >> (64 - 14)
     key = kdf(pseudonym, b"concordat-v1 session key")
-    secret = hmac.digest(key, joined(b"concordat-v1 question", nonce, session, bytes(2)), "sha256")
+    secret = hmac.digest(key, joined(b"concordat-v1 question", nonce, ask, bytes(2)), "sha256")
     stream = hashlib.shake_256(hmac.digest(secret, joined(b"concordat-v1 mask", b"tax"), "sha256")).digest(8)
     com = hashlib.sha256(joined(b"concordat-v1 ask commitment", session, nonce, prefix.to_bytes(8, "big"))).digest()
     binding = hashlib.sha256(joined(b"concordat-v1 decision binding", bytes.fromhex(derived["sigma"]), secret, com))
@@ -566,6 +580,12 @@ def test_the_formulas_written_out_with_the_standard_library_give_the_vectors() -
     assert (
         hashlib.sha256(joined(b"concordat-v1 message hash", message)).hexdigest() == values["message"]["message-hash"]
     )
+    lanes = {name: [int(part) for part in values["lanes"][name].split(", ") if part] for name in ("widths", "rhos")}
+    width = sum(lanes["widths"])
+    first, second = 1 + 3 * 2**8, 1 * 2**4
+    low, high = (value + rho * value * 2**width for value, rho in zip((first, second), lanes["rhos"], strict=True))
+    assert int(values["lanes"]["integer"]) == first
+    assert int(values["lanes"]["opened"]) == low + high * 2 ** (2 * width + 40)
 
 
 def test_wire_names_agree_with_the_specification() -> None:
