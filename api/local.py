@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 from api.setup import Established
-from federation.coordinator import Coordinator
+from federation.coordinator import Arithmetic, Coordinator, in_place
 from federation.requester import Requester
 from federation.transport import MemoryNetwork
 from nodes.catalogue import load_catalogue
@@ -35,14 +35,10 @@ class LocalFederation:
         self._random = random
         for agency in self.terms.agencies:
             self._start_agency(agency)
-        coordinator = Coordinator(
-            self._party(COORDINATOR),
-            self.network.transport(COORDINATOR),
-            self._ledger("coordinator"),
-            Randomiser.create(self.terms.public_key, random),
-            clock,
-            random,
-        )
+        party = self._party(COORDINATOR)
+        arithmetic = Arithmetic(party, Randomiser.create(self.terms.public_key, random), random)
+        transport = self.network.transport(COORDINATOR)
+        coordinator = Coordinator(party, transport, self._ledger(COORDINATOR), in_place(arithmetic), clock)
         self.network.attach(COORDINATOR, coordinator.handle)
         self.requesters = {
             requester.id: Requester(self._party(requester.id), self.network.transport(requester.id), clock, random)

@@ -5,8 +5,8 @@ signed decision a subject, or not at all.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from federation.transport import Transport
 from protocol.agreement.roster import COORDINATOR
@@ -29,24 +29,69 @@ from protocol.wire import read
 T = TypeVar("T")
 
 
+class Arithmetic:
+    """The coordinator's heavy part, without I/O: run in place, or by a worker process that builds its own."""
+
+    def __init__(self, party: Party, randomiser: Randomiser, random: Random) -> None:
+        self._party = party
+        self._randomiser = randomiser
+        self._random = random
+
+    def add(self, session: rounds.Session, replies: Mapping[str, bytes], now: int) -> rounds.Sums:
+        """Verify every agency's reply, lift what matches, and add under encryption.
+
+        Raises:
+            IndeterminateError: names every agency whose reply does not verify.
+        """
+        answers, failed = {}, set()
+        for agency, reply in replies.items():
+            try:
+                answers[agency] = rounds.accept(self._party, session, agency, reply, now)
+            except PeerError:
+                failed.add(agency)
+        if failed:
+            raise IndeterminateError(failed, "wrong answer from")
+        return rounds.add(self._party, session, answers, self._randomiser, self._random)
+
+    def decide(
+        self, session: rounds.Session, sums: rounds.Sums, shares: Sequence[Mapping[str, int]], now: int
+    ) -> bytes:
+        """Open the sums, apply the rules, and sign the decisions.
+
+        Raises:
+            OpeningError: a share is wrong.
+            IndeterminateError: a lane is out of bound: an integrity failure.
+        """
+        try:
+            lanes = rounds.opened(self._party, session, sums, shares)
+        except LaneError as error:
+            # Which agency put a lane out of bound cannot be said without telling who matched.
+            raise IndeterminateError([COORDINATOR], "integrity failure at") from error
+        return rounds.decide(self._party, session, lanes, now)
+
+
+Run = Callable[..., Awaitable[Any]]
+"""`run(method, *arguments)` of an `Arithmetic`, here or in a worker process."""
+
+
+def in_place(arithmetic: Arithmetic) -> Run:
+    """Run the arithmetic in this process."""
+
+    async def run(method: str, *arguments: Any) -> Any:
+        return getattr(arithmetic, method)(*arguments)
+
+    return run
+
+
 class Coordinator:
     """One coordinator of one agreement and epoch."""
 
-    def __init__(
-        self,
-        party: Party,
-        transport: Transport,
-        ledger: Ledger,
-        randomiser: Randomiser,
-        clock: Callable[[], int],
-        random: Random,
-    ) -> None:
+    def __init__(self, party: Party, transport: Transport, ledger: Ledger, run: Run, clock: Callable[[], int]) -> None:
         self._party = party
         self._transport = transport
         self._ledger = ledger
-        self._randomiser = randomiser
+        self._run = run
         self._clock = clock
-        self._random = random
 
     async def handle(self, kind: str, data: bytes) -> bytes:
         """Serve one call of a requester, or of an agency that seals.
@@ -91,27 +136,22 @@ class Coordinator:
             entry.header = session.ask.header
             self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header, now), now)
             agencies = self._party.terms.agencies
-            answers, failed = await _gather(agencies, lambda agency: self._answer(session, agency))
+            replies, failed = await _gather(
+                agencies, lambda agency: self._transport.send(agency, Ask.TYPE, session.ask.raw)
+            )
             if failed:
                 raise IndeterminateError(failed)
-            sums = rounds.add(self._party, session, answers, self._randomiser, self._random)
-            lanes = await self._open(session, sums)
-            return rounds.decide(self._party, session, lanes, self._clock())
+            sums: rounds.Sums = await self._run("add", session, replies, self._clock())
+            return await self._decide(session, sums)
 
-    async def _answer(self, session: rounds.Session, agency: str) -> tuple[int | None, ...]:
-        reply = await self._transport.send(agency, Ask.TYPE, session.ask.raw)
-        return rounds.accept(self._party, session, agency, reply, self._clock())
-
-    async def _open(self, session: rounds.Session, sums: rounds.Sums) -> tuple[tuple[int, ...], ...]:
+    async def _decide(self, session: rounds.Session, sums: rounds.Sums) -> bytes:
         shares = await asyncio.gather(*(self._open_chunk(session, chunk) for chunk in sums.chunks))
         try:
-            return rounds.opened(self._party, session, sums, shares)
+            decided: bytes = await self._run("decide", session, sums, shares, self._clock())
         except OpeningError as error:
             culprits = await self._culprits(session, sums, shares) or [COORDINATOR]
             raise IndeterminateError(culprits, "wrong opening share from") from error
-        except LaneError as error:
-            # Which agency put a lane out of bound cannot be said without telling who matched.
-            raise IndeterminateError([COORDINATOR], "integrity failure at") from error
+        return decided
 
     async def _open_chunk(self, session: rounds.Session, chunk: rounds.Chunk) -> dict[str, int]:
         async def share(keyholder: str) -> int:

@@ -1,6 +1,7 @@
 """Two families of errors: what came from outside is not as required, and a caller's own mistake.
 
-Messages name the field, the party or the rule; they never repeat a value that was sent.
+Messages name the field, the party or the rule; they never repeat a value that was sent. An error's `args` are those it
+was made with, so it crosses process boundaries as it is.
 """
 
 from collections.abc import Iterable
@@ -47,7 +48,10 @@ class DkgError(PeerError):
 
     def __init__(self, reason: str, culprits: Iterable[str]) -> None:
         self.culprits = tuple(sorted(culprits))
-        super().__init__(f"{reason}: {', '.join(self.culprits)}")
+        super().__init__(reason, self.culprits)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {', '.join(self.culprits)}"
 
 
 class ModulusError(PeerError):
@@ -67,7 +71,10 @@ class OpeningShareError(PeerError):
 
     def __init__(self, culprits: Iterable[str]) -> None:
         self.culprits = tuple(sorted(culprits))
-        super().__init__(f"opening share without a valid proof from: {', '.join(self.culprits)}")
+        super().__init__(self.culprits)
+
+    def __str__(self) -> str:
+        return f"opening share without a valid proof from: {', '.join(self.culprits)}"
 
 
 class SignatureError(PeerError):
@@ -99,7 +106,10 @@ class QuotaError(PeerError):
 
     def __init__(self, reason: str, retry_after: int) -> None:
         self.retry_after = retry_after
-        super().__init__(reason)
+        super().__init__(reason, retry_after)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class CommitmentError(PeerError):
@@ -135,4 +145,7 @@ class IndeterminateError(PeerError):
 
     def __init__(self, missing: Iterable[str], reason: str = "no answer from") -> None:
         self.missing = tuple(sorted(set(missing)))
-        super().__init__(f"{reason}: {', '.join(self.missing)}")
+        super().__init__(self.missing, reason)
+
+    def __str__(self) -> str:
+        return f"{self.args[1]}: {', '.join(self.missing)}"

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 from protocol import labels, oprf
 from protocol.agreement.roster import COORDINATOR
 from protocol.codec import Random, decode, digest, encode, i2osp
-from protocol.errors import DecisionError, DecodeError, IndeterminateError, PeerError, SignatureError
+from protocol.errors import (
+    DecisionError,
+    DecodeError,
+    ExpiredError,
+    HeaderError,
+    IndeterminateError,
+    PeerError,
+    SignatureError,
+)
 from protocol.group import Element, Scalar, decode_element, random_scalar
 from protocol.hpke import seal
 from protocol.messages import PREFIX_BYTES, Ask, Decide, Decision, Evaluate, Evaluated, Look, SealedAsk
@@ -82,7 +90,8 @@ def pseudonyms(party: Party, state: Blinding, reply: bytes, now: int) -> tuple[b
 
     Raises:
         DecodeError: not a map of keyholders' replies.
-        IndeterminateError: fewer than t verify; names whose reply does not, or C if it passed on too few.
+        IndeterminateError: fewer than t verify; names who signed a wrong evaluation, and C if it passed on too few, or
+            what is not the keyholders' reply to this message.
     """
     replies = decode(reply, MAX_PARTIES * (Evaluated.LIMIT + 128))
     if not isinstance(replies, dict) or not (
@@ -94,8 +103,10 @@ def pseudonyms(party: Party, state: Blinding, reply: bytes, now: int) -> tuple[b
     for keyholder, evaluated in replies.items():
         try:
             accepted[party.terms.keyholder_index(keyholder)] = accept(party, state, keyholder, evaluated, now)
+        except (DecodeError, HeaderError, SignatureError, ExpiredError):
+            failed.add(COORDINATOR)  # it verified as much before it passed the reply on
         except PeerError:
-            failed.add(keyholder)
+            failed.add(keyholder)  # which signed what is wrong
     if len(accepted) < party.terms.threshold:
         raise IndeterminateError(failed or [COORDINATOR], "no quorum of right evaluations: wrong from")
     return oprf.finalize(state.inputs, state.blinds, oprf.combine(accepted, party.terms.threshold))

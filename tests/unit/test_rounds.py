@@ -10,6 +10,7 @@ import pytest
 
 from protocol import labels, lanes
 from protocol.agreement.roster import COORDINATOR
+from protocol.agreement.terms import SEAL
 from protocol.codec import encode, i2osp
 from protocol.errors import (
     BlockError,
@@ -199,6 +200,25 @@ def test_too_few_replies_name_the_coordinator() -> None:
         assert caught.value.missing == (COORDINATOR,)
 
 
+FRAMED: Mapping[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda _: b"",
+    "cut short": lambda reply: reply[:-1],
+    "altered": lambda reply: reply[:-1] + bytes([reply[-1] ^ 1]),
+    "another keyholder's": lambda _: evaluated("court")["court"],
+    "made by the coordinator": lambda reply: forged(reply, Evaluated, key(COORDINATOR)),
+    "an answer to another request": lambda _: joint().evaluate("tax", joint().blind([LISTED, UNLISTED])[1]),
+}
+
+
+@pytest.mark.parametrize("alter", FRAMED.values(), ids=FRAMED.keys())
+def test_the_coordinator_cannot_frame_a_keyholder(alter: Callable[[bytes], bytes]) -> None:
+    """It verified every reply before it passed it on, so what is not the keyholder's reply is its own doing."""
+    replies = evaluated(*QUORUM)
+    with pytest.raises(IndeterminateError) as caught:
+        pseudonyms(replies | {"tax": alter(replies["tax"])})
+    assert caught.value.missing == (COORDINATOR,)
+
+
 @pytest.mark.parametrize(
     "replies", [[], 1, None, "x", {"zebra": b""}, {"tax": 5}, {"tax": "x"}, {"tax": None}, {"tax": []}]
 )
@@ -243,11 +263,11 @@ def test_a_keyholder_evaluates_exactly_one_element_a_subject(count: int) -> None
 RIGHTS: Mapping[str, tuple[str, str]] = {
     "another requester's purpose": ("bank", PURPOSE),
     "no purpose of the agreement": (REQUESTER, "curiosity"),
-    "a requester that seals": (REQUESTER, requester.SEAL),
+    "a requester that seals": (REQUESTER, SEAL),
     "an agency that asks": ("tax", PURPOSE),
     "an agency for another purpose": ("tax", "dkg"),
     "the coordinator": (COORDINATOR, PURPOSE),
-    "the coordinator seals": (COORDINATOR, requester.SEAL),
+    "the coordinator seals": (COORDINATOR, SEAL),
 }
 
 
@@ -259,7 +279,7 @@ def test_without_a_right_nothing_is_evaluated(sender: str, purpose: str) -> None
 
 
 def test_requesters_for_their_purposes_and_agencies_that_seal_are_served() -> None:
-    for sender, purpose in ((REQUESTER, PURPOSE), ("bank", "lend"), ("market", requester.SEAL)):
+    for sender, purpose in ((REQUESTER, PURPOSE), ("bank", "lend"), ("market", SEAL)):
         assert receive_evaluate(
             forged(blinded()[1], Evaluate, key(sender), {"sender": sender, "purpose": purpose}), "tax"
         )
@@ -267,7 +287,7 @@ def test_requesters_for_their_purposes_and_agencies_that_seal_are_served() -> No
 
 def test_nobody_is_served_once_the_agreement_has_ended() -> None:
     later = NOW + 400 * 86_400
-    for sender, purpose in ((REQUESTER, PURPOSE), ("market", requester.SEAL)):
+    for sender, purpose in ((REQUESTER, PURPOSE), ("market", SEAL)):
         header = {"sender": sender, "purpose": purpose, "issued": later, "expires": later + 60}
         with pytest.raises(NotGrantedError, match="not in force"):
             receive_evaluate(forged(blinded()[1], Evaluate, key(sender), header), now=later)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from protocol import labels, shamir
 from protocol.agreement.model import digest
 from protocol.agreement.roster import COORDINATOR, LIMIT, Roster, SignedRoster
-from protocol.agreement.terms import Terms, key_context
+from protocol.agreement.terms import CANARY, SEAL, Allowance, Terms, key_context
 from protocol.ceremony import deal
 from protocol.codec import encode, i2osp
 from protocol.errors import AgreementError, DecodeError, ModulusError, NotGrantedError, UsageError
 from protocol.group import IDENTITY, random_scalar, scalar_base_mult
 from protocol.wire import to_map
-from tests.parties import AGENCIES, NOW, PURPOSE, REQUESTER, agreement, established, federation, small_primes
+from tests.parties import AGENCIES, NOW, PURPOSE, REQUESTER, agreement, established, federation, party, small_primes
 
 Change = Mapping[str, Any]
 
@@ -101,8 +101,16 @@ def without(name: str, keys: Mapping[str, bytes]) -> dict[str, bytes]:
 @pytest.mark.parametrize("field", ["signing", "sealing"])
 def test_the_roster_has_keys_for_exactly_the_agreements_parties(field: str) -> None:
     keys: Mapping[str, bytes] = getattr(ROSTER, field)
-    for parties in (without(REQUESTER, keys), without(COORDINATOR, keys), {**keys, "zebra": bytes(32)}):
+    for parties in (without(REQUESTER, keys), without(COORDINATOR, keys), {**keys, "zebra": keys["bank"]}):
         refused(signed(replace(ROSTER, **{field: parties})), "parties are not")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [REQUESTER, COORDINATOR, "tax"])
+@pytest.mark.parametrize(
+    "encoded", [bytes(32), b"\x01" + bytes(31), bytes(31) + b"\x80", b"\xec" + b"\xff" * 30 + b"\x7f"]
+)
+def test_a_key_under_which_anybody_could_sign_is_refused(name: str, encoded: bytes) -> None:
+    refused(signed(replace(ROSTER, signing={**ROSTER.signing, name: encoded})), "low order")
 
 
 def test_an_agency_without_a_key_has_not_signed() -> None:
@@ -222,29 +230,41 @@ def test_a_requesters_own_purpose_is_granted() -> None:
     FEDERATION.terms.require_right("bank", "lend", NOW)
 
 
+def allowance(sender: str, purpose: str, now: int = NOW, terms: Terms = FEDERATION.terms) -> Allowance:
+    header = party(REQUESTER, FEDERATION).header(
+        audience="agencies", session=bytes(16), purpose=purpose, m=1, now=now, expires=now + 60
+    )
+    return terms.allowance(replace(header, sender=sender), now)
+
+
 def test_a_requesters_allowance_is_the_agreements_for_one_utc_day() -> None:
-    terms = Terms(agreement(quota=7), ROSTER, FEDERATION.terms.ceremony)
-    today, tonight = terms.allowance(REQUESTER, at("2026-11-18", "00:00:00")), at("2026-11-19", "00:00:00")
+    terms, tonight = Terms(agreement(quota=7), ROSTER, FEDERATION.terms.ceremony), at("2026-11-19", "00:00:00")
+    today = allowance(REQUESTER, PURPOSE, tonight - 86_400, terms)
     assert (today.limit, today.ends) == (7, tonight)
-    assert terms.allowance(REQUESTER, tonight - 1) == terms.allowance("bank", tonight - 1) == today
-    assert terms.allowance(REQUESTER, tonight).period != today.period
+    assert allowance(REQUESTER, PURPOSE, tonight - 1, terms) == allowance("bank", "lend", tonight - 1, terms) == today
+    assert allowance(REQUESTER, PURPOSE, tonight, terms).period != today.period
+
+
+def test_canaries_have_a_small_allowance_of_their_own() -> None:
+    terms = Terms(agreement(quota=7), ROSTER, FEDERATION.terms.ceremony)
+    assert allowance(REQUESTER, CANARY, NOW, terms).period != allowance(REQUESTER, PURPOSE, NOW, terms).period
+    assert terms.canaries <= allowance(REQUESTER, CANARY, NOW, terms).limit <= 10_000
 
 
 def test_an_agencys_allowance_is_for_the_whole_epoch_and_covers_every_listing() -> None:
     """A daily one would let an agency test the population within a year."""
-    terms = FEDERATION.terms
     first, last = at(str(AGREEMENT.valid.from_), "00:00:00"), at(str(AGREEMENT.valid.until), "23:59:59")
-    assert terms.allowance("tax", first) == terms.allowance("tax", last)
-    assert terms.allowance("tax", NOW).ends == last
-    assert 500 <= terms.allowance("tax", NOW).limit <= 1000
-    later = replace(terms, roster=replace(ROSTER, epoch=2))
-    assert later.allowance("tax", NOW).period != terms.allowance("tax", NOW).period
+    assert allowance("tax", SEAL, first) == allowance("tax", SEAL, last)
+    assert allowance("tax", SEAL).ends == last
+    assert 500 <= allowance("tax", SEAL).limit <= 1000
+    later = replace(FEDERATION.terms, roster=replace(ROSTER, epoch=2))
+    assert allowance("tax", SEAL, terms=later).period != allowance("tax", SEAL).period
 
 
 @pytest.mark.parametrize("stranger", [COORDINATOR, "zebra"])
 def test_nobody_else_has_an_allowance(stranger: str) -> None:
     with pytest.raises(NotGrantedError):
-        FEDERATION.terms.allowance(stranger, NOW)
+        allowance(stranger, PURPOSE)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""Founding a federation under one directory: keys, roster, tokens, databases; all of it, or nothing."""
+
+import secrets
+import time
+from hashlib import sha256
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+
+from api import keystore
+from api.home import PRIVATE_DIRECTORY, Home, parties, write_private
+from api.primes import Progress, find_primes
+from api.setup import Secrets, establish
+from nodes.catalogue import load_catalogue
+from protocol.agreement.model import Agreement, parse
+from protocol.agreement.terms import terms_to_bytes
+from protocol.agreement.validator import validate
+from protocol.labels import SUITE
+
+EPOCH = 1
+MODULUS_BITS = 3072
+TEST_MODULUS_BITS = 512
+
+
+def read_agreement(text: str) -> Agreement:
+    """Parse and validate an agreement against the catalogue.
+
+    Raises:
+        InvalidAgreementError: with every violation.
+    """
+    agreement = parse(text)
+    validate(agreement, {preset: entry.facts() for preset, entry in load_catalogue().items()})
+    return agreement
+
+
+def found(directory: Path, text: str, passphrase: str | None, progress: Progress) -> Agreement:
+    """Make everything a federation needs under `directory`, replacing what is there in one step at the end.
+
+    Every party gets a directory of its own. Without a passphrase each party gets one in a file only it may read.
+
+    Raises:
+        InvalidAgreementError: the agreement is not valid; nothing was written.
+    """
+    agreement = read_agreement(text)
+    bits = MODULUS_BITS if agreement.suite == SUITE else TEST_MODULUS_BITS
+    primes = find_primes(bits // 2, progress)
+    progress("generating keys", 0, None)
+    established = establish(agreement, EPOCH, primes, secrets.token_bytes, int(time.time()))
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    new = Home(Path(mkdtemp(prefix=f".{directory.name}-", dir=directory.parent)))
+    try:
+        new.agreement_path.write_text(text, "utf-8")
+        new.roster_path.write_bytes(terms_to_bytes(agreement, established.roster))
+        for number, party in enumerate(parties(agreement), start=1):
+            progress("sealing keys", number, len(parties(agreement)))
+            _settle(new, party, agreement, established.secrets[party], passphrase)
+        _replace(directory, new.directory)
+    except BaseException:
+        rmtree(new.directory, ignore_errors=True)
+        raise
+    return agreement
+
+
+def _settle(home: Home, party: str, agreement: Agreement, held: Secrets, passphrase: str | None) -> None:
+    """Make one party's own directory."""
+    path = home.party_path(party, agreement)
+    path.mkdir(PRIVATE_DIRECTORY, parents=True)
+    own = passphrase
+    if own is None:
+        own = secrets.token_urlsafe(32)
+        write_private(path / "passphrase", own.encode() + b"\n")
+    keystore.save(path / "keys", held, secrets.token_bytes(keystore.NODE_KEY_BYTES), own.encode(), secrets.token_bytes)
+    if party in {requester.id for requester in agreement.requesters}:
+        token = secrets.token_urlsafe(32)
+        home.token_path(party).parent.mkdir(PRIVATE_DIRECTORY, exist_ok=True)
+        write_private(home.token_path(party), token.encode() + b"\n")
+        write_private(path / "token.sha256", sha256(token.encode()).hexdigest().encode() + b"\n")
+
+
+def _replace(directory: Path, new: Path) -> None:
+    """Put the new directory in the old one's place."""
+    old = directory.with_name(f".{directory.name}-old-{secrets.token_hex(4)}")
+    if directory.exists():
+        directory.rename(old)
+    new.rename(directory)
+    rmtree(old, ignore_errors=True)
