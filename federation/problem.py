@@ -29,6 +29,7 @@ UNKNOWN_AGREEMENT = "unknown-agreement"
 REPLAYED = "replayed"
 QUOTA = "quota"
 INDETERMINATE = "indeterminate"
+UNEXPECTED = "unexpected"
 
 STATUS: Mapping[str, int] = {
     MALFORMED: 422,
@@ -38,6 +39,7 @@ STATUS: Mapping[str, int] = {
     REPLAYED: 409,
     QUOTA: 429,
     INDETERMINATE: 503,
+    UNEXPECTED: 500,
 }
 TITLES: Mapping[str, str] = {
     MALFORMED: "The request is not as required",
@@ -47,19 +49,41 @@ TITLES: Mapping[str, str] = {
     REPLAYED: "The message or session was seen before",
     QUOTA: "The quota does not cover the request",
     INDETERMINATE: "No decision can be made",
+    UNEXPECTED: "A fault of this service",
 }
+
+
+class TokenError(PeerError):
+    """A caller's bearer token is absent, or another one's."""
+
+
+class UnknownAgreementError(PeerError):
+    """This service is no party of an agreement of this id."""
+
+
+class UnreadableError(PeerError):
+    """A request's body cannot be read at all: it is cut, or not the encoding that is asked for."""
+
+
+class TooLargeError(PeerError):
+    """A request's body is longer than what the service reads."""
+
+
 
 # The first that fits; every other PeerError is malformed.
 _TYPES: tuple[tuple[type[PeerError], str], ...] = (
+    (TokenError, UNAUTHENTICATED),
     (SignatureError, UNAUTHENTICATED),
     (HeaderError, UNAUTHENTICATED),
     (ExpiredError, UNAUTHENTICATED),
     (NotGrantedError, NOT_GRANTED),
+    (UnknownAgreementError, UNKNOWN_AGREEMENT),
     (ReplayedError, REPLAYED),
     (SpentError, REPLAYED),
     (QuotaError, QUOTA),
     (IndeterminateError, INDETERMINATE),
 )
+_OWN_STATUS: Mapping[type[PeerError], int] = {UnreadableError: 400, TooLargeError: 413}
 _MAX_RETRY_AFTER = 400 * 86_400
 _MAX_MISSING = 64
 
@@ -76,7 +100,7 @@ def document(kind: str, detail: str, status: int | None = None) -> dict[str, Any
 
 def from_error(error: PeerError) -> dict[str, Any]:
     """The problem document of an error; `retry_after` is for the header of that name."""
-    problem = document(kind_of(error), str(error))
+    problem = document(kind_of(error), str(error), _OWN_STATUS.get(type(error)))
     if isinstance(error, IndeterminateError):
         problem |= {"outcome": INDETERMINATE, "missing": list(error.missing)}
     if isinstance(error, QuotaError):

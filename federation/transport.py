@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import httpx
 
 from federation.problem import to_error
-from protocol.errors import IndeterminateError
+from protocol.errors import IndeterminateError, PeerError
 from protocol.messages import Answer
 
 MEDIA_TYPE = "application/cbor"
 MAX_REPLY = Answer.LIMIT
+PROBE_SECONDS = 4.0
 
 Handler = Callable[[str, bytes], Awaitable[bytes]]
 
@@ -32,6 +33,14 @@ class Transport(ABC):
         Raises:
             IndeterminateError: the receiver cannot be reached; it is named.
             PeerError: the receiver refused.
+        """
+
+    @abstractmethod
+    async def probe(self, receiver: str) -> None:
+        """Ask a party whether it is ready; no message of the protocol, and free.
+
+        Raises:
+            IndeterminateError: it is not, or cannot be reached; names whom it waits for, or itself.
         """
 
 
@@ -64,6 +73,10 @@ class MemoryNetwork:
         """The network as one party sees it."""
         return _MemoryTransport(self, sender)
 
+    def is_attached(self, party: str) -> bool:
+        """Whether a party is connected."""
+        return party in self._handlers
+
     async def deliver(self, sender: str, receiver: str, kind: str, data: bytes) -> bytes:
         """Carry one message and its reply."""
         self.records.append(Record(sender, receiver, kind, data))
@@ -80,6 +93,10 @@ class _MemoryTransport(Transport):
 
     async def send(self, receiver: str, kind: str, data: bytes) -> bytes:
         return await self._network.deliver(self._sender, receiver, kind, data)
+
+    async def probe(self, receiver: str) -> None:
+        if not self._network.is_attached(receiver):
+            raise IndeterminateError([receiver])
 
 
 class HttpTransport(Transport):
@@ -106,11 +123,18 @@ class HttpTransport(Transport):
             raise IndeterminateError([receiver]) from error
         if status == httpx.codes.OK:
             return reply
+        raise _refusal(reply, receiver)
+
+    async def probe(self, receiver: str) -> None:
+        """GET `{url}/readyz`."""
         try:
-            problem = json.loads(reply)
-        except ValueError as error:
+            async with asyncio.timeout(min(self._timeout, PROBE_SECONDS)):
+                response = await self._client.get(f"{self._urls()[receiver]}/readyz")
+        except (TimeoutError, httpx.HTTPError, KeyError) as error:
             raise IndeterminateError([receiver]) from error
-        raise to_error(problem, receiver)
+        if response.status_code != httpx.codes.OK:
+            refusal = _refusal(response.content, receiver)
+            raise refusal if isinstance(refusal, IndeterminateError) else IndeterminateError([receiver])
 
     async def close(self) -> None:
         """Close all connections."""
@@ -125,3 +149,10 @@ class HttpTransport(Transport):
                 if len(reply) > MAX_REPLY:
                     raise httpx.DecodingError("reply is too long")
         return response.status_code, bytes(reply)
+
+
+def _refusal(reply: bytes, sender: str) -> PeerError:
+    try:
+        return to_error(json.loads(reply), sender)
+    except (ValueError, RecursionError):
+        return IndeterminateError([sender])

@@ -66,17 +66,6 @@ class OpeningError(PeerError):
     """The combined root does not satisfy w^N = A^(8Δ²): some opening share is wrong."""
 
 
-class OpeningShareError(PeerError):
-    """Opening shares are wrong and their makers are known; `culprits` are their ids."""
-
-    def __init__(self, culprits: Iterable[str]) -> None:
-        self.culprits = tuple(sorted(culprits))
-        super().__init__(self.culprits)
-
-    def __str__(self) -> str:
-        return f"opening share without a valid proof from: {', '.join(self.culprits)}"
-
-
 class SignatureError(PeerError):
     """A message's signature does not verify under its sender's key."""
 
@@ -102,7 +91,7 @@ class NotGrantedError(PeerError):
 
 
 class QuotaError(PeerError):
-    """The sender's daily quota does not cover the request; `retry_after` is in seconds."""
+    """The sender's quota does not cover the request; `retry_after` is in seconds."""
 
     def __init__(self, reason: str, retry_after: int) -> None:
         self.retry_after = retry_after
@@ -133,7 +122,7 @@ class BlockError(PeerError):
 
 
 class LaneError(PeerError):
-    """An opened lane or guard is out of bound: an integrity failure, never a decision."""
+    """An opened slot or lane is not what the matched agencies can have sent: an integrity failure, never a decision."""
 
 
 class DecisionError(PeerError):

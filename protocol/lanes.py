@@ -38,11 +38,15 @@ _MAXIMUM = {LaneKind.COUNT: 1, LaneKind.DISPUTED: 1, LaneKind.WEIGHT: MAX_WEIGHT
 
 @dataclass(frozen=True)
 class Lane:
-    """One sum over the agencies: `condition` are sorted register ids, `feeders` the agencies that bring one of them."""
+    """One sum over the agencies: `condition` are sorted register ids, `feeders` the agencies that bring one of them.
+
+    `sole_feeders` are those feeders whose registers, as far as rules name them, all belong to the condition.
+    """
 
     condition: tuple[str, ...]
     kind: LaneKind
     feeders: frozenset[str]
+    sole_feeders: frozenset[str]
 
     @property
     def name(self) -> str:
@@ -151,15 +155,32 @@ def decode(layout: LaneLayout, integer: int) -> tuple[int, ...]:
     return tuple(values)
 
 
-def check(layout: LaneLayout, values: Iterable[int], matched: Collection[str]) -> None:
-    """Verify each lane against the most that the agencies which matched *and* feed it can have contributed.
+def check(layout: LaneLayout, values: Sequence[int], matched: Collection[str]) -> None:
+    """Verify one subject's sums against what the agencies that matched can have contributed.
+
+    1. Each lane is at most what the matched agencies that feed it can contribute.
+    2. Of each condition, count + disputed is at most the number of matched agencies that feed it, and at least that of
+       those which feed nothing else: these matched, so they did contribute. No payload can erase another's.
+    3. A weight is from 1 to 255 for each agency counted.
 
     Raises:
-        LaneError: a lane is out of bound: an integrity failure, never a decision.
+        LaneError: an integrity failure, never a decision.
     """
+    sums: dict[tuple[str, ...], dict[LaneKind, int]] = {}
     for lane, value in zip(layout.lanes, values, strict=True):
         if not 0 <= value <= lane.maximum * len(lane.feeders.intersection(matched)):
             raise LaneError(f"out of bound: lane {lane.name}")
+        sums.setdefault(lane.condition, {})[lane.kind] = value
+    for lane in layout.lanes:
+        found = sums[lane.condition]
+        if lane.kind is LaneKind.COUNT:
+            agencies = found[LaneKind.COUNT] + found[LaneKind.DISPUTED]
+            if not len(lane.sole_feeders.intersection(matched)) <= agencies <= len(lane.feeders.intersection(matched)):
+                raise LaneError(f"not as many agencies as matched: lane {lane.name}")
+        if lane.kind is LaneKind.WEIGHT:
+            counted = found[LaneKind.COUNT]
+            if not counted <= found[LaneKind.WEIGHT] <= MAX_WEIGHT * counted:
+                raise LaneError(f"not the weight of as many listings as counted: lane {lane.name}")
 
 
 def check_factor(layout: LaneLayout, rho: int) -> int:

@@ -13,6 +13,7 @@ def layout(agreement: Agreement) -> LaneLayout:
     conditions: dict[tuple[str, ...], list[When]] = {}
     for rule in agreement.rules:
         conditions.setdefault(rule.when.condition, []).append(rule.when)
+    named = {register for condition in conditions for register in condition}
     lanes: list[Lane] = []
     for condition, whens in conditions.items():
         kinds = [LaneKind.COUNT, LaneKind.DISPUTED]
@@ -21,7 +22,8 @@ def layout(agreement: Agreement) -> LaneLayout:
         if any(when.min_points is not None for when in whens):
             kinds.append(LaneKind.POINTS)
         fed_by = feeders(agreement, condition)
-        lanes += [Lane(condition, kind, fed_by) for kind in kinds]
+        elsewhere = feeders(agreement, tuple(named.difference(condition)))
+        lanes += [Lane(condition, kind, fed_by, fed_by - elsewhere) for kind in kinds]
     return LaneLayout(tuple(lanes), len(agreement.agencies))
 
 

@@ -28,11 +28,13 @@ EXAMPLE = layout(parse(TEXT))
 A, B = frozenset({"a"}), frozenset({"a", "b"})
 SMALL = LaneLayout(
     (
-        Lane(("r", "s"), LaneKind.COUNT, B),
-        Lane(("r", "s"), LaneKind.DISPUTED, B),
-        Lane(("r", "s"), LaneKind.WEIGHT, B),
-        Lane(("s",), LaneKind.COUNT, A),
-        Lane(("s",), LaneKind.POINTS, A),
+        # Agency a brings r and s, agency b brings r.
+        Lane(("r", "s"), LaneKind.COUNT, B, B),
+        Lane(("r", "s"), LaneKind.DISPUTED, B, B),
+        Lane(("r", "s"), LaneKind.WEIGHT, B, B),
+        Lane(("s",), LaneKind.COUNT, A, frozenset()),
+        Lane(("s",), LaneKind.DISPUTED, A, frozenset()),
+        Lane(("s",), LaneKind.POINTS, A, frozenset()),
     ),
     agencies=3,
 )
@@ -67,27 +69,27 @@ def test_a_lane_holds_the_greatest_sum_and_a_bit_to_spare() -> None:
 
 
 def test_a_full_vector_leaves_six_slots_at_3072_bits() -> None:
-    full = LaneLayout(tuple(Lane((f"r{n}",), LaneKind.WEIGHT, A) for n in range(21)), agencies=2)
+    full = LaneLayout(tuple(Lane((f"r{n}",), LaneKind.WEIGHT, A, A) for n in range(21)), agencies=2)
     assert full.width == 21 * 10
     assert full.slots(3072) == 6
 
 
 def test_an_undisputed_listing_hides_a_disputed_one_of_the_same_agency() -> None:
     clear, doubtful = Standing("r", 2, disputed=False), Standing("s", 3, disputed=True, points=9)
-    assert vector(SMALL, "a", []) == (0, 0, 0, 0, 0)
-    assert vector(SMALL, "a", [clear]) == (1, 0, 2, 0, 0)
-    assert vector(SMALL, "a", [doubtful, doubtful]) == (0, 1, 0, 0, 0)
-    assert vector(SMALL, "a", [clear, doubtful]) == (1, 0, 2, 0, 0)
-    assert vector(SMALL, "a", [Standing("s", 3, disputed=False, points=9)] * 2) == (1, 0, 6, 1, 18)
+    assert vector(SMALL, "a", []) == (0, 0, 0, 0, 0, 0)
+    assert vector(SMALL, "a", [clear]) == (1, 0, 2, 0, 0, 0)
+    assert vector(SMALL, "a", [doubtful, doubtful]) == (0, 1, 0, 0, 1, 0)
+    assert vector(SMALL, "a", [clear, doubtful]) == (1, 0, 2, 0, 1, 0)
+    assert vector(SMALL, "a", [Standing("s", 3, disputed=False, points=9)] * 2) == (1, 0, 6, 1, 0, 18)
 
 
 def test_sums_saturate_at_the_greatest_threshold() -> None:
     many = [Standing("s", 3, disputed=False, points=40_000)] * 100
-    assert vector(SMALL, "a", many) == (1, 0, MAX_WEIGHT, 1, MAX_POINTS)
+    assert vector(SMALL, "a", many) == (1, 0, MAX_WEIGHT, 1, 0, MAX_POINTS)
 
 
 def test_registers_no_rule_reads_contribute_nothing() -> None:
-    assert vector(SMALL, "c", [Standing("unread", 3, disputed=False)]) == (0, 0, 0, 0, 0)
+    assert vector(SMALL, "c", [Standing("unread", 3, disputed=False)]) == (0, 0, 0, 0, 0, 0)
 
 
 def test_an_agency_cannot_contribute_from_anothers_register() -> None:
@@ -104,7 +106,7 @@ def test_a_standing_has_a_severity_and_no_negative_points(severity: int, points:
 @given(st.lists(one_vector, max_size=3))
 def test_adding_encodings_adds_lanes(vectors: list[tuple[int, ...]]) -> None:
     added = sum(encode(SMALL, values) for values in vectors)
-    assert decode(SMALL, added) == tuple(sum(lane) for lane in zip((0,) * 5, *vectors, strict=True))
+    assert decode(SMALL, added) == tuple(sum(lane) for lane in zip((0,) * 6, *vectors, strict=True))
 
 
 def test_more_agencies_than_the_layout_knows_would_run_into_the_next_lane() -> None:
@@ -126,29 +128,66 @@ def test_a_sum_wider_than_its_lanes_is_refused() -> None:
             decode(SMALL, integer)
 
 
-@given(one_vector)
-def test_a_sum_of_agencies_that_matched_passes_the_check(values: tuple[int, ...]) -> None:
-    check(SMALL, values, ["a"])
-    check(SMALL, values, ["a", "b", "c"])
+standings_of = {
+    "a": st.lists(st.builds(Standing, st.sampled_from("rs"), st.integers(1, 3), st.booleans(), st.integers(0, 9))),
+    "b": st.lists(st.builds(Standing, st.just("r"), st.integers(1, 3), st.booleans())),
+}
 
 
-@given(sums)
-def test_each_lane_is_bounded_by_the_agencies_that_matched_and_feed_it(values: tuple[int, ...]) -> None:
-    for matched, limits in (
-        ([], (0, 0, 0, 0, 0)),
-        (["c"], (0, 0, 0, 0, 0)),
-        (["b"], (1, 1, MAX_WEIGHT, 0, 0)),
-        (["a", "b", "c"], (2, 2, 2 * MAX_WEIGHT, 1, MAX_POINTS)),
-    ):
-        check(SMALL, limits, matched)
-        if any(value > limit for value, limit in zip(values, limits, strict=True)):
-            with pytest.raises(LaneError):
-                check(SMALL, values, matched)
+def add(*vectors: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(map(sum, zip(*vectors, strict=True)))
+
+
+def matching(listed: dict[str, list[Standing]]) -> tuple[tuple[int, ...], list[str]]:
+    """The sum of the agencies' vectors, and the agencies that have an entry."""
+    vectors = {agency: vector(SMALL, agency, standings) for agency, standings in listed.items()}
+    return add((0,) * len(SMALL.lanes), *vectors.values()), [agency for agency, it in vectors.items() if any(it)]
+
+
+@given(st.fixed_dictionaries(standings_of))
+def test_what_agencies_send_passes_the_check(listed: dict[str, list[Standing]]) -> None:
+    values, matched = matching(listed)
+    check(SMALL, values, matched)
+
+
+@given(st.fixed_dictionaries(standings_of), sums)
+def test_each_lane_is_bounded_by_the_agencies_that_matched_and_feed_it(
+    listed: dict[str, list[Standing]], more: tuple[int, ...]
+) -> None:
+    values, matched = matching(listed)
+    limits = [lane.maximum * len(lane.feeders.intersection(matched)) for lane in SMALL.lanes]
+    if any(value > limit for value, limit in zip(add(values, more), limits, strict=True)):
+        with pytest.raises(LaneError):
+            check(SMALL, add(values, more), matched)
+
+
+def test_a_payload_cannot_erase_anothers_listing() -> None:
+    """Agency a sends N minus b's vector instead of its own: the sum is zero, though both matched."""
+    honest = add(vector(SMALL, "b", [Standing("r", 2, False)]), vector(SMALL, "a", [Standing("r", 1, False)]))
+    check(SMALL, honest, ["a", "b"])
+    for erased in ((0,) * 6, (1, 0, 1, 0, 0, 0), (0, 1, 0, 0, 0, 0)):
+        with pytest.raises(LaneError, match="as many agencies as matched"):
+            check(SMALL, erased, ["a", "b"])
+
+
+def test_a_payload_cannot_take_more_weight_than_a_listing_has() -> None:
+    check(SMALL, (2, 0, 2, 0, 0, 0), ["a", "b"])
+    for weight in (0, 1):
+        with pytest.raises(LaneError, match="weight"):
+            check(SMALL, (2, 0, weight, 0, 0, 0), ["a", "b"])
+    with pytest.raises(LaneError, match="weight"):
+        check(SMALL, (1, 1, MAX_WEIGHT + 1, 0, 0, 0), ["a", "b"])
+
+
+def test_an_agency_that_feeds_other_conditions_too_may_contribute_nothing_to_one() -> None:
+    values, matched = matching({"a": [Standing("r", 1, False)], "b": []})
+    assert values[3:] == (0, 0, 0)
+    check(SMALL, values, matched)
 
 
 def test_the_check_names_the_lane() -> None:
     with pytest.raises(LaneError, match=r"points\(s\)"):
-        check(SMALL, (0, 0, 0, 0, 1), ["b"])
+        check(SMALL, (0, 0, 0, 0, 0, 1), ["b"])
 
 
 rho_values = st.integers(0, (1 << CHECK_BITS) - 1)

@@ -352,13 +352,20 @@ def test_prefixes_that_do_not_fit_are_refused(asked: Callable[[], bytes]) -> Non
         receive(asked())
 
 
-@pytest.mark.parametrize(
-    "com", [bytes(32), ask_commitment(b"s" * 16, bytes(32), (1,)), question().state.ask.body.commitment]
-)
-def test_another_question_than_committed_to_is_refused(com: bytes) -> None:
+OTHERS: Mapping[str, Callable[[], bytes]] = {
+    "nothing": lambda: bytes(32),
+    "other prefixes": lambda: ask_commitment(b"s" * 16, bytes(32), (1,)),
+    "another nonce": lambda: ask_commitment(b"s" * 16, b"n" * 32, (0,)),
+    "another session": lambda: ask_commitment(b"t" * 16, bytes(32), (0,)),
+    "another question": lambda: question().state.ask.body.commitment,
+}
+
+
+@pytest.mark.parametrize("com", OTHERS.values(), ids=OTHERS.keys())
+def test_another_question_than_committed_to_is_refused(com: Callable[[], bytes]) -> None:
     """So R cannot ask agencies about different subjects and subtract the answers."""
     with pytest.raises(CommitmentError):
-        receive(asking(0, com=com))
+        receive(asking(0, com=com()))
     receive(asking(0))
 
 
@@ -565,7 +572,7 @@ def test_what_matches_has_to_be_a_ciphertext(element: int) -> None:
         with_element(element)
 
 
-@pytest.mark.parametrize("element", [1, 2, N + 1, N * N - 1])
+@pytest.mark.parametrize("element", [1, 2, N + 1, N * N - 1], ids=["1", "2", "N + 1", "N squared - 1"])
 def test_every_ciphertext_is_taken(element: int) -> None:
     assert with_element(element)[0] == element
 

@@ -417,7 +417,8 @@ def lanes_vector(given: Inputs) -> dict[str, str]:
     lanes = []
     for text in given.texts("lanes"):
         kind, condition, feeders = text.split(" ")
-        lanes.append(Lane(tuple(condition.split("+")), LaneKind(kind), frozenset(feeders.split("+"))))
+        fed_by = frozenset(feeders.split("+"))
+        lanes.append(Lane(tuple(condition.split("+")), LaneKind(kind), fed_by, fed_by))
     layout = LaneLayout(tuple(lanes), given.integer("agencies"))
     sums = [encode(layout, given.integers(key)) for key in ("values", "next-values")]
     rhos = given.integers("rhos")

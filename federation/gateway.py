@@ -1,0 +1,221 @@
+"""The gateway: a requester's own service, from many subjects to answers that its users can act on.
+
+Up to 1,000 subjects are asked in arrays of at most 120, a few at once, each array in a session of its own. What one
+array comes to, no other is told. Who is not heard within `patience` seconds is missing: then there is no decision, and
+never a partial one.
+"""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from federation.canaries import CanaryWatch
+from federation.problem import UnknownAgreementError
+from federation.requester import Requester
+from federation.transport import Transport
+from protocol.agreement.roster import COORDINATOR
+from protocol.codec import Random
+from protocol.errors import IndeterminateError, NotGrantedError, PeerError, QuotaError, ReplayedError
+from protocol.identifiers import Identifier
+from protocol.messages import Decision, Effect
+from protocol.rounds.ledger import Ledger, refusals_logged
+from protocol.rounds.party import Party
+from protocol.wire import MAX_LIFETIME, MAX_SUBJECTS, SESSION_BYTES, Signed
+
+QUESTION: Final = "question"
+"""Under this kind the ledger counts what the gateway's users ask."""
+PATIENCE = 27.0
+"""Seconds; with what is around a question, it is decided or indeterminate within 30."""
+ARRAYS_AT_ONCE = 3
+PAUSES: Final = (0.0, 0.3, 1.5)
+"""Seconds before each session that a question is tried in."""
+
+LEGAL_ONLY: Final = frozenset({"cn.uscc", "lei"})
+"""Schemes that only legal persons have: no natural person is decided about, whatever the agreement covers."""
+
+Answer = dict[str, Any]
+
+
+class Gateway:
+    """One requester of one agreement and epoch; `door` gives the URL at which subjects may object."""
+
+    def __init__(
+        self,
+        party: Party,
+        transport: Transport,
+        ledger: Ledger,
+        door: Callable[[], str],
+        clock: Callable[[], int],
+        random: Random,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._party = party
+        self._agreement = party.terms.agreement
+        self._own = self._agreement.requester(party.id)
+        self._ledger = ledger
+        self._door = door
+        self._clock = clock
+        self._random = random
+        self._patience = patience
+        self._requester = Requester(party, transport, clock, random)
+        self._canaries = CanaryWatch(self._requester, transport, party.terms, party.id, clock)
+
+    async def ask(
+        self, agreement: str, subjects: Sequence[Identifier | PeerError], purpose: str, case: str
+    ) -> list[Answer | PeerError]:
+        """Ask about subjects; returns for each its answer, or why there is none. A subject in error stays as it is.
+
+        Checked in this order: agreement, purpose, quota; what is asked is charged, durably, before it is asked.
+
+        Raises:
+            UnknownAgreementError: not this gateway's agreement.
+            NotGrantedError: the purpose is not this requester's, or the agreement not in force.
+            QuotaError: the day's remainder does not cover all subjects; none was asked.
+        """
+        now = self._clock()
+        if agreement != self._agreement.id:
+            raise UnknownAgreementError("agreement: not one of this gateway")
+        if purpose not in self._own.purposes:
+            raise NotGrantedError("purpose: the agreement does not grant it to this requester")
+        self._party.terms.require_in_force(now)
+        asked = {number: subject for number, subject in enumerate(subjects) if isinstance(subject, Identifier)}
+        if asked:
+            await asyncio.to_thread(self._charge, len(asked), purpose, now)
+        decided = dict(zip(asked, await self._ask_all(list(asked.values()), purpose, case), strict=True))
+        return [subject if isinstance(subject, PeerError) else decided[n] for n, subject in enumerate(subjects)]
+
+    async def check_canaries(self) -> None:
+        """Verify that all agencies answer, and their canaries rightly; free of the quota, and cached.
+
+        Raises:
+            IndeterminateError: names who did not.
+        """
+        try:
+            await self._canaries.check(self._patience)
+        except IndeterminateError as error:
+            raise self._without_decision(error) from error
+
+    def agreements(self) -> list[dict[str, Any]]:
+        """What this requester may ask, and under which rules; the same for everybody."""
+        shown = {"id", "version", "title", "legal_basis", "territory", "valid", "subject_kinds"}
+        implemented = [measure for measure in self._agreement.measures if measure.id in self._own.implements]
+        return [
+            {
+                **self._agreement.model_dump(mode="json", by_alias=True, include=shown),
+                "agencies": [{"id": agency.id, "name": agency.name} for agency in self._agreement.agencies],
+                "requester": self._own.id,
+                "purposes": list(self._own.purposes),
+                "quota_per_day": self._own.quota_per_day,
+                "measures": [measure.model_dump(mode="json") for measure in implemented],
+            }
+        ]
+
+    def _charge(self, m: int, purpose: str, now: int) -> None:
+        header = self._party.header(
+            audience=self._party.id,
+            session=self._random(SESSION_BYTES),
+            purpose=purpose,
+            m=m,
+            now=now,
+            expires=now + MAX_LIFETIME,
+        )
+        with refusals_logged(self._ledger, QUESTION, now) as entry:
+            entry.header = header
+            self._ledger.admit(QUESTION, header, self._party.terms.allowance(header, now), now)
+
+    async def _ask_all(self, subjects: Sequence[Identifier], purpose: str, case: str) -> list[Answer | PeerError]:
+        """Ask all arrays; what hangs ends `patience` seconds after the last array that was decided."""
+        results: dict[int, list[Answer | PeerError]] = {}
+        missing: set[str] = set()
+        loop, at_once = asyncio.get_running_loop(), asyncio.Semaphore(ARRAYS_AT_ONCE)
+        arrays = {start: subjects[start : start + MAX_SUBJECTS] for start in range(0, len(subjects), MAX_SUBJECTS)}
+
+        async def one(start: int) -> None:
+            async with at_once:
+                try:
+                    decisions = await self._ask_array(arrays[start], purpose, case)
+                except PeerError as error:
+                    results[start] = [error] * len(arrays[start])
+                    missing.update(error.missing if isinstance(error, IndeterminateError) else ())
+                    return
+            pairs = zip(arrays[start], decisions, strict=True)
+            results[start] = [self._answer(subject, decision) for subject, decision in pairs]
+            deadline.reschedule(loop.time() + self._patience)
+
+        try:
+            async with asyncio.timeout(self._patience) as deadline:
+                await asyncio.gather(*map(one, arrays))
+        except TimeoutError:
+            self._canaries.doubt()
+        unheard = self._without_decision(IndeterminateError(missing or [COORDINATOR]))
+        return [
+            answer for start, array in arrays.items() for answer in results.get(start, [unheard] * len(array))
+        ]
+
+    async def _ask_array(
+        self, subjects: Sequence[Identifier], purpose: str, case: str
+    ) -> tuple[Signed[Decision], ...]:
+        """Ask one array; a reply that was lost means a new session, for the old one answers nothing any more.
+
+        Raises:
+            QuotaError, NotGrantedError: refused by a party that counts or reads otherwise than this gateway.
+            IndeterminateError: no decision.
+        """
+        lost: IndeterminateError | None = None
+        for pause in PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                decisions = await self._requester.check(subjects, purpose, case)
+            except NotGrantedError:
+                raise
+            except QuotaError:
+                # A session whose reply was lost was charged elsewhere; this gateway's users asked only once.
+                raise lost or QuotaError("the quota is spent at another party", self._until_tomorrow()) from None
+            except PeerError as error:
+                lost = self._without_decision(error)
+                self._canaries.doubt()
+                if lost.missing != (COORDINATOR,):
+                    raise lost from error
+            else:
+                self._canaries.hope()
+                return decisions
+        assert lost is not None  # noqa: S101  # every pause ends in a return, a raise, or a loss
+        raise lost
+
+    def _without_decision(self, error: PeerError) -> IndeterminateError:
+        """Name who is missing: agencies where they are known, else C. What is no party's id is not passed on."""
+        named = set(error.missing) if isinstance(error, IndeterminateError) else set()
+        return IndeterminateError(named.intersection(self._party.terms.agencies) or [COORDINATOR])
+
+    def _until_tomorrow(self) -> int:
+        return 86_400 - self._clock() % 86_400
+
+    def _answer(self, subject: Identifier, decision: Signed[Decision]) -> Answer:
+        """Put a verified decision into words; nothing in it depends on who listed the subject."""
+        effects, door = decision.body.measures, self._door()
+        listed = [it for it in self._agreement.measures if effects.get(it.id, Effect.NONE) != Effect.NONE]
+        envelope = decision.envelope
+        return {
+            "outcome": "decided",
+            "measures": [
+                {"id": it.id, "effect": it.effect, "disputed": effects[it.id] == Effect.DISPUTED} for it in listed
+            ],
+            "requires_human_review": "natural" in self._agreement.subject_kinds and subject.scheme not in LEGAL_ONLY,
+            "agreement_version": decision.header.version,
+            "session": decision.header.session.hex(),
+            "as_of": _timestamp(decision.header.issued),
+            "valid_until": _timestamp(decision.header.expires),
+            "agencies": {"required": len(self._party.terms.agencies), "answered": decision.body.agencies},
+            "notice": [{"measure": it.id, "text": it.notice, "door": door} for it in listed],
+            "certificate": {
+                "payload": b64encode(envelope.payload).decode(),
+                "payloadType": envelope.payload_type,
+                "signatures": [{"keyid": COORDINATOR, "sig": b64encode(envelope.signature).decode()}],
+            },
+        }
+
+
+def _timestamp(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
