@@ -60,9 +60,7 @@ async def questions(directory: Path, primes: tuple[int, int]) -> Figure:
         ground = load_catalogue()[register.preset].grounds[0].id
         listed = secrets.SystemRandom().sample(firms, LISTINGS)
         listings = [_listing(register.id, ground, firm, decided) for firm in listed]
-        federation.listings[agency.id].add_many(listings)
-        async for _ in federation.seal(agency.id):
-            pass
+        await federation.enter(agency.id, listings)
     costs = []
     for number in range(QUESTIONS):
         started = time.process_time()

@@ -8,8 +8,9 @@ from federation.coordinator import Arithmetic, Coordinator, in_place
 from federation.requester import Requester
 from federation.transport import MemoryNetwork
 from nodes.catalogue import load_catalogue
+from nodes.entry import Entered, Registrar, Send
 from nodes.listings import Listing
-from nodes.service import Node, Sealed, Shares
+from nodes.service import Node, Shares
 from nodes.storage.cipher import KEY_BYTES, ColumnCipher
 from nodes.storage.engine import open_engine
 from nodes.storage.listings import ListingStore
@@ -30,6 +31,9 @@ class LocalFederation:
         self.network = MemoryNetwork()
         self.listings: dict[str, ListingStore] = {}
         self.nodes: dict[str, Node] = {}
+        self.registrars: dict[str, Registrar] = {}
+        self.node_keys = {agency: random(KEY_BYTES) for agency in self.terms.agencies}
+        self._started = False
         self._directory = directory
         self._clock = clock
         self._random = random
@@ -45,29 +49,43 @@ class LocalFederation:
             for requester in self.terms.agreement.requesters
         }
 
+    async def start(self) -> None:
+        """Seal what waits, canaries first; once it is, every node answers."""
+        for agency, registrar in self.registrars.items():
+            async for _ in registrar.seal_pending(self._send(agency)):
+                pass
+        self._started = True
+
     async def enter(self, agency: str, listings: Iterable[Listing]) -> None:
-        """Store checked listings at their agency and seal them."""
-        self.listings[agency].add_many(list(listings))
-        async for _ in self.seal(agency):
+        """Enter checked listings at their agency."""
+        async for _ in self.entering(agency, listings):
             pass
 
-    def seal(self, agency: str) -> AsyncIterator[Sealed]:
-        """Seal what an agency has not sealed yet, by way of the coordinator."""
+    async def entering(self, agency: str, listings: Iterable[Listing]) -> AsyncIterator[Entered]:
+        """Enter checked listings at their agency, by way of the coordinator; yields as each batch is committed."""
+        if not self._started:
+            await self.start()
+        async for entered in self.registrars[agency].enter(listings, self._send(agency)):
+            yield entered
+
+    def _send(self, agency: str) -> Send:
         transport = self.network.transport(agency)
-        return self.nodes[agency].seal(lambda message: transport.send(COORDINATOR, Evaluate.TYPE, message))
+        return lambda message: transport.send(COORDINATOR, Evaluate.TYPE, message)
 
     def _start_agency(self, agency: str) -> None:
         folder = f"agencies/{agency}"
         secrets = self.established.secrets[agency]
-        cipher = ColumnCipher(self._random(KEY_BYTES), self._random)
-        self.listings[agency] = ListingStore(open_engine(self._url(folder, "listings")), cipher, self.terms.bucket_size)
+        cipher = ColumnCipher(self.node_keys[agency], self._random)
+        listings = ListingStore(open_engine(self._url(folder, "listings")), cipher, self.terms.bucket_size)
+        self.listings[agency] = listings
+        self.registrars[agency] = Registrar(self._party(agency), listings, self._clock, self._random)
         shares = (
             Shares(secrets.oprf_share, secrets.opening_share) if secrets.oprf_share and secrets.opening_share else None
         )
         node = self.nodes[agency] = Node(
             self._party(agency),
             shares,
-            self.listings[agency],
+            listings,
             self._ledger(folder),
             load_catalogue(),
             Randomiser.create(self.terms.public_key, self._random),

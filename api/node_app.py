@@ -1,4 +1,4 @@
-"""An agency's node as a service: FastAPI before, the node itself in worker processes."""
+"""An agency's node as a service: HTTP here, the node itself in worker processes."""
 
 import asyncio
 import secrets
@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from api.agency import open_listings, open_registrar
 from api.logs import log
 from api.party_app import Role, create_party_app
 from api.settings import Settings
@@ -15,10 +16,68 @@ from api.worker import Workers
 from federation.transport import HttpTransport
 from nodes.catalogue import load_catalogue
 from nodes.service import Node, Shares
+from nodes.storage.engine import open_engine
+from nodes.storage.state import ProtocolState
 from protocol.agreement.roster import COORDINATOR
 from protocol.errors import PeerError
 from protocol.messages import Ask, Evaluate, Open, Prove
 from protocol.paillier import Randomiser
 
 LIMITS = {kind.TYPE: kind.LIMIT for kind in (Evaluate, Ask, Open, Prove)}
-_RETRY_SECONDS = 1.0
+_RETRY_SECONDS = 0.5
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build a node's service; verifies agreement, roster and keys before it starts."""
+    transport = HttpTransport(settings.parties, settings.deadline)
+    workers = Workers(build_node, settings)
+    registrar = open_registrar(settings)
+
+    async def handle(kind: str, data: bytes) -> bytes:
+        reply: bytes = await workers.run("handle", kind, data)
+        return reply
+
+    async def seal_pending() -> None:
+        """Seal what waits, as often as it takes: the keyholders may not be up yet."""
+        while True:
+            try:
+                async for batch in registrar.seal_pending(
+                    lambda message: transport.send(COORDINATOR, Evaluate.TYPE, message)
+                ):
+                    log.info("sealed", identifiers=batch.identifiers, refused=len(batch.refused))
+            except PeerError as error:
+                log.warning("sealing", error=type(error).__name__)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await workers.start()
+        sealing = asyncio.create_task(seal_pending())
+        yield
+        sealing.cancel()
+        await transport.close()
+        workers.stop()
+
+    async def ready() -> bool:
+        return not await workers.run("pending")
+
+    return create_party_app(Role(handle, LIMITS, ready), lifespan, "Concordat node")
+
+
+def build_node(settings: Settings) -> Node:
+    """Build what a worker process holds."""
+    terms = settings.terms
+    held, node_key = settings.secrets()
+    shares = Shares(held.oprf_share, held.opening_share) if held.oprf_share and held.opening_share else None
+    return Node(
+        held.party(settings.party, terms),
+        shares,
+        open_listings(settings, node_key),
+        ProtocolState(open_engine(settings.database("state"))),
+        load_catalogue(),
+        Randomiser.create(terms.public_key, secrets.token_bytes),
+        lambda: int(time.time()),
+        secrets.token_bytes,
+    )

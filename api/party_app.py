@@ -1,18 +1,14 @@
 """What a node's and the coordinator's services have in common: signed messages in, signed messages out."""
 
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from api.logs import log
 from api.problems import install, read_body
-from federation.problem import kind_of
 from federation.transport import MEDIA_TYPE
-from protocol.errors import PeerError
 
 Handle = Callable[[str, bytes], Awaitable[bytes]]
 
@@ -31,28 +27,18 @@ def create_party_app(
 ) -> FastAPI:
     """Build the service of a party that speaks signed messages."""
     app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    install(app)
     registry = CollectorRegistry()
-    requests = Counter("concordat_requests", "Messages by kind and outcome", ["kind", "outcome"], registry=registry)
-    seconds = Histogram("concordat_request_seconds", "Seconds a message took", ["kind"], registry=registry)
+    requests = Counter("concordat_requests", "Requests by route and status", ["route", "status"], registry=registry)
+    seconds = Histogram("concordat_request_seconds", "Seconds a request took", ["route"], registry=registry)
 
-    async def serve(kind: str, request: Request) -> Response:
-        started, outcome = time.perf_counter(), "error"
-        try:
-            reply = await role.handle(kind, await read_body(request, role.limits[kind]))
-            outcome = "served"
-        except PeerError as error:
-            outcome = kind_of(error)
-            raise
-        finally:
-            elapsed = time.perf_counter() - started
-            requests.labels(kind, outcome).inc()
-            seconds.labels(kind).observe(elapsed)
-            log.info("message", kind=kind, outcome=outcome, seconds=round(elapsed, 4))
-        return Response(reply, media_type=MEDIA_TYPE)
+    def observe(route: str, status: int, elapsed: float) -> None:
+        requests.labels(route, status).inc()
+        seconds.labels(route).observe(elapsed)
 
-    for kind in role.limits:
-        app.add_api_route(f"/v1/{kind}", _endpoint(serve, kind), methods=["POST"])
+    install(app, observe)
+
+    for kind, limit in role.limits.items():
+        app.add_api_route(f"/v1/{kind}", _endpoint(role.handle, kind, limit), methods=["POST"])
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -69,16 +55,14 @@ def create_party_app(
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        """Counts and times by message kind."""
+        """Counts and times by route."""
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
     return app
 
 
-def _endpoint(
-    serve: Callable[[str, Request], Awaitable[Response]], kind: str
-) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(handle: Handle, kind: str, limit: int) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return await serve(kind, request)
+        return Response(await handle(kind, await read_body(request, limit)), media_type=MEDIA_TYPE)
 
     return endpoint

@@ -19,8 +19,16 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.logs import described, log
-from federation.problem import MALFORMED, MEDIA_TYPE, UNEXPECTED, TooLargeError, TokenError, UnreadableError
-from federation.problem import document, from_error
+from federation.problem import (
+    MALFORMED,
+    MEDIA_TYPE,
+    UNEXPECTED,
+    TokenError,
+    TooLargeError,
+    UnreadableError,
+    document,
+    from_error,
+)
 from protocol.errors import PeerError
 
 BODY_SECONDS = 30.0

@@ -17,7 +17,8 @@ class Settings(BaseSettings):
     """Where one party finds what it needs; it is given its own directory and what is public, nothing else.
 
     `listings_url` and `state_url` are its databases (default: SQLite files in its directory). `deadline` bounds in
-    seconds how long it waits for another party.
+    seconds how long it waits for another party. `door` is the URL at which subjects may object, for a gateway to name
+    (default: `/subject` at the agreement's first agency, whoever listed the subject).
     """
 
     model_config = SettingsConfigDict(env_prefix="CONCORDAT_", frozen=True, hide_input_in_errors=True)
@@ -33,6 +34,7 @@ class Settings(BaseSettings):
     passphrase: SecretStr | None = None
     deadline: float = 8.0
     workers: int = 1
+    door: str = ""
 
     @cached_property
     def terms(self) -> Terms:
@@ -48,8 +50,13 @@ class Settings(BaseSettings):
         return getattr(self, f"{name}_url") or f"sqlite:///{self.directory.absolute() / name}.sqlite"
 
     def parties(self) -> dict[str, str]:
-        """Where every party listens now."""
-        return read_urls(self.urls)
+        """Where every party listens now; nobody does while the file is not there yet."""
+        return read_urls(self.urls) if self.urls.exists() else {}
+
+    def door_url(self) -> str:
+        """Where subjects may object: one door for all of an agreement's agencies."""
+        first = self.terms.agencies[0]
+        return self.door or f"{self.parties().get(first, f'https://{first}.invalid')}/subject"
 
     def _passphrase(self) -> bytes:
         if self.passphrase is not None:

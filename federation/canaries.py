@@ -45,7 +45,7 @@ def known_answers(terms: Terms, requester: str) -> list[tuple[str, Identifier, M
         )
         for agency in agreement.agencies
     }
-    answers = []
+    answers: list[tuple[str, Identifier, Mapping[str, int]]] = []
     for name in (*vectors, NOBODY):
         listed = [values for agency, values in vectors.items() if canary(agency) == canary(name)]
         sums = [sum(lane) for lane in zip(*listed, strict=True)] or [0] * len(terms.layout.lanes)
@@ -89,7 +89,7 @@ class CanaryWatch:
             if now < self._right_until:
                 return
             if self._failure and self._retry_at - LAST_PAUSE <= now < self._retry_at:
-                raise self._failure
+                raise self._failure.with_traceback(None)
             self._failure = await self._ask(patience)
             now = self._clock()
             if self._failure:

@@ -17,7 +17,7 @@ from federation.requester import Requester
 from federation.transport import Transport
 from protocol.agreement.roster import COORDINATOR
 from protocol.codec import Random
-from protocol.errors import IndeterminateError, NotGrantedError, PeerError, QuotaError, ReplayedError
+from protocol.errors import IndeterminateError, NotGrantedError, PeerError, QuotaError
 from protocol.identifiers import Identifier
 from protocol.messages import Decision, Effect
 from protocol.rounds.ledger import Ledger, refusals_logged
@@ -140,9 +140,10 @@ class Gateway:
                     results[start] = [error] * len(arrays[start])
                     missing.update(error.missing if isinstance(error, IndeterminateError) else ())
                     return
-            pairs = zip(arrays[start], decisions, strict=True)
-            results[start] = [self._answer(subject, decision) for subject, decision in pairs]
-            deadline.reschedule(loop.time() + self._patience)
+            pairs, door = zip(arrays[start], decisions, strict=True), self._door()
+            results[start] = [self._answer(subject, decision, door) for subject, decision in pairs]
+            if not deadline.expired():
+                deadline.reschedule(loop.time() + self._patience)
 
         try:
             async with asyncio.timeout(self._patience) as deadline:
@@ -150,13 +151,9 @@ class Gateway:
         except TimeoutError:
             self._canaries.doubt()
         unheard = self._without_decision(IndeterminateError(missing or [COORDINATOR]))
-        return [
-            answer for start, array in arrays.items() for answer in results.get(start, [unheard] * len(array))
-        ]
+        return [answer for start, array in arrays.items() for answer in results.get(start, [unheard] * len(array))]
 
-    async def _ask_array(
-        self, subjects: Sequence[Identifier], purpose: str, case: str
-    ) -> tuple[Signed[Decision], ...]:
+    async def _ask_array(self, subjects: Sequence[Identifier], purpose: str, case: str) -> tuple[Signed[Decision], ...]:
         """Ask one array; a reply that was lost means a new session, for the old one answers nothing any more.
 
         Raises:
@@ -186,15 +183,17 @@ class Gateway:
 
     def _without_decision(self, error: PeerError) -> IndeterminateError:
         """Name who is missing: agencies where they are known, else C. What is no party's id is not passed on."""
-        named = set(error.missing) if isinstance(error, IndeterminateError) else set()
-        return IndeterminateError(named.intersection(self._party.terms.agencies) or [COORDINATOR])
+        if not isinstance(error, IndeterminateError):
+            return IndeterminateError([COORDINATOR])
+        named = set(error.missing).intersection(self._party.terms.agencies) or {COORDINATOR}
+        return error if named == set(error.missing) else IndeterminateError(named)
 
     def _until_tomorrow(self) -> int:
         return 86_400 - self._clock() % 86_400
 
-    def _answer(self, subject: Identifier, decision: Signed[Decision]) -> Answer:
+    def _answer(self, subject: Identifier, decision: Signed[Decision], door: str) -> Answer:
         """Put a verified decision into words; nothing in it depends on who listed the subject."""
-        effects, door = decision.body.measures, self._door()
+        effects = decision.body.measures
         listed = [it for it in self._agreement.measures if effects.get(it.id, Effect.NONE) != Effect.NONE]
         envelope = decision.envelope
         return {

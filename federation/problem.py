@@ -69,7 +69,6 @@ class TooLargeError(PeerError):
     """A request's body is longer than what the service reads."""
 
 
-
 # The first that fits; every other PeerError is malformed.
 _TYPES: tuple[tuple[type[PeerError], str], ...] = (
     (TokenError, UNAUTHENTICATED),

@@ -14,7 +14,7 @@ from typing import Final
 from nodes.catalogue import CatalogueEntry
 from protocol.agreement.model import SubjectKind
 from protocol.errors import PeerError
-from protocol.identifiers import Identifier, birth_date
+from protocol.identifiers import CANARY_SCHEME, Identifier, birth_date
 
 MAJORITY: Final = 18
 
@@ -83,10 +83,7 @@ def check_listing(listing: Listing, entry: CatalogueEntry) -> None:
         raise ListingError("ground", "not in the register's catalogue")
     if listing.subject_kind not in entry.subject_kinds:
         raise ListingError("subject_kind", "the register does not accept this kind of subject")
-    if not listing.identifiers:
-        raise ListingError("identifier", "missing")
-    if listing.subject_kind == "natural" and any(_is_minor(it, listing.decided_on) for it in listing.identifiers):
-        raise ListingError("identifier", "belongs to a minor; minors are never listed")
+    _check_identifiers(listing)
     if not listing.decision_ref:
         raise ListingError("decision_ref", "missing")
     if listing.served_on < listing.decided_on:
@@ -97,6 +94,15 @@ def check_listing(listing: Listing, entry: CatalogueEntry) -> None:
         raise ListingError("expires_on", "before the decision")
     if last_day(listing, entry) > months_after(listing.decided_on, ground.max_months.value):
         raise ListingError("expires_on", f"beyond the ground's maximum of {ground.max_months.value} months")
+
+
+def _check_identifiers(listing: Listing) -> None:
+    if not listing.identifiers:
+        raise ListingError("identifier", "missing")
+    if any(identifier.scheme == CANARY_SCHEME for identifier in listing.identifiers):
+        raise ListingError("identifier", "of the scheme that is kept for canaries")
+    if listing.subject_kind == "natural" and any(_is_minor(it, listing.decided_on) for it in listing.identifiers):
+        raise ListingError("identifier", "belongs to a minor; minors are never listed")
 
 
 def _is_minor(identifier: Identifier, on: date) -> bool:

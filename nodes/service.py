@@ -1,32 +1,30 @@
-"""An agency's node: it seals its registers, answers questions, and holds its shares of the joint keys.
+"""An agency's node: it answers questions, and holds its shares of the joint keys.
 
 `handle` takes a message and returns a message. What limits an answer is committed to the ledger before the answer is
 computed; the payload is computed from each listing's state when the question comes, so expiry, dispute and repair act
 on the very next question.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from nodes.catalogue import CatalogueEntry
 from nodes.lifecycle import State, state
-from nodes.listings import Listing
-from nodes.storage.listings import ListingStore, Seal
-from protocol.agreement.terms import SEAL
+from nodes.storage.listings import Entry, ListingStore
 from protocol.codec import Random
 from protocol.dkg import KeyShare
-from protocol.errors import BucketOverflowError, DecodeError, NotGrantedError, SpentError
-from protocol.identifiers import to_bytes
+from protocol.errors import DecodeError, IndeterminateError, NotGrantedError, SpentError
 from protocol.lanes import Standing, vector
 from protocol.messages import Ask, Evaluate, Open, Prove
 from protocol.opening import OpeningShare
 from protocol.paillier import Randomiser
-from protocol.rounds import agency, keyholder, requester
+from protocol.rounds import agency, keyholder
 from protocol.rounds.ledger import Ledger, refusals_logged
 from protocol.rounds.party import Party
-from protocol.sealing import bucket
-from protocol.wire import MAX_SUBJECTS
+
+CANARY_SEVERITY = 3
+"""A canary counts as one undisputed listing of this severity in each register of its agency."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +33,6 @@ class Shares:
 
     oprf: KeyShare = field(repr=False)
     opening: OpeningShare = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Sealed:
-    """A batch of sealing: how many identifiers, and the numbers of listings refused for a full bucket."""
-
-    identifiers: int
-    refused: frozenset[int]
 
 
 class Node:
@@ -68,6 +58,8 @@ class Node:
         self._random = random
         own = next(entry for entry in party.terms.agreement.agencies if entry.id == party.id)
         self._presets = {register.id: catalogue[register.preset] for register in own.registers}
+        self._canary = [Standing(register.id, CANARY_SEVERITY, disputed=False) for register in own.registers]
+        self._epoch = party.terms.agreement.id, party.terms.roster.epoch
 
     def handle(self, kind: str, data: bytes) -> bytes:
         """Serve one message of R (by way of C) or of C.
@@ -102,6 +94,9 @@ class Node:
         with refusals_logged(self._ledger, Ask.TYPE, now) as entry:
             asked = agency.receive(self._party, data, now)
             entry.header = asked.request.header
+            if self.pending():
+                # "Not listed" would be a lie while a listing cannot be found; so C has no answer and names this agency.
+                raise IndeterminateError([self._party.id], "sealing is not finished at")
             self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header, now), now)
             buckets = {prefix: self._bucket(prefix, now) for prefix in sorted(set(asked.prefixes))}
             return agency.answer(self._party, asked, buckets, self._randomiser, self._random, now)
@@ -126,62 +121,22 @@ class Node:
                 raise SpentError("nothing was opened for this chunk and challenge")
             return keyholder.prove(self._party, proof, shares.opening, self._random, now)
 
-    async def seal(self, send: Callable[[bytes], Awaitable[bytes]]) -> AsyncIterator[Sealed]:
-        """Seal every identifier that has no seal in this epoch, in batches, as a client of the keyholders.
-
-        `send` takes a signed `evaluate` to the coordinator and returns its reply. Each batch is committed before it is
-        yielded, so an interrupted run goes on where it stopped.
-
-        Raises:
-            IndeterminateError: no quorum of right evaluations; what was yielded stays sealed.
-            QuotaError: the agency's own quota for sealing is spent.
-        """
-        terms, registers = self._party.terms, tuple(self._presets)
-        agreement, epoch = terms.agreement.id, terms.roster.epoch
-        while batch := self._listings.unsealed(agreement, epoch, registers, MAX_SUBJECTS)[:MAX_SUBJECTS]:
-            blinding, request = requester.evaluate(
-                self._party,
-                [to_bytes(item.identifier) for item in batch],
-                purpose=SEAL,
-                case=SEAL,
-                now=self._clock(),
-                random=self._random,
-            )
-            pseudonyms = requester.pseudonyms(self._party, blinding, await send(request), self._clock())
-            yield self._record(
-                [
-                    Seal(item.number, item.position, bucket(pseudonym, terms.bucket_bits), pseudonym)
-                    for item, pseudonym in zip(batch, pseudonyms, strict=True)
-                ]
-            )
-
-    def _record(self, seals: Sequence[Seal]) -> Sealed:
-        """Store a batch of seals; a listing that would overflow a bucket is erased and reported."""
-        place = self._party.terms.agreement.id, self._party.terms.roster.epoch
-        refused: set[int] = set()
-        try:
-            self._listings.record_seals(*place, seals)
-        except BucketOverflowError:
-            for seal in seals:
-                try:
-                    if seal.number not in refused:
-                        self._listings.record_seals(*place, [seal])
-                except BucketOverflowError:
-                    self._listings.remove([seal.number])
-                    refused.add(seal.number)
-        return Sealed(len(seals), frozenset(refused))
+    def pending(self) -> bool:
+        """Whether anything of this agency's registers is not sealed yet in this epoch; then it answers no question."""
+        return bool(self._presets) and not self._listings.is_ready(*self._epoch)
 
     def _bucket(self, prefix: int, now: int) -> list[tuple[bytes, tuple[int, ...]]]:
         """One bucket's entries (t, lane values) as the listings stand now."""
-        terms, today = self._party.terms, datetime.fromtimestamp(now, UTC).date()
-        found = self._listings.bucket(terms.agreement.id, terms.roster.epoch, prefix)
+        layout, today = self._party.terms.layout, datetime.fromtimestamp(now, UTC).date()
         return [
-            (pseudonym, vector(terms.layout, self._party.id, self._standings(listings, today)))
-            for pseudonym, listings in found
+            (entry.pseudonym, vector(layout, self._party.id, self._standings(entry, today)))
+            for entry in self._listings.bucket(*self._epoch, prefix)
         ]
 
-    def _standings(self, listings: Iterable[Listing], today: date) -> list[Standing]:
-        states = ((listing, state(listing, self._presets[listing.register], today)) for listing in listings)
+    def _standings(self, entry: Entry, today: date) -> list[Standing]:
+        if entry.is_canary:
+            return self._canary
+        states = ((listing, state(listing, self._presets[listing.register], today)) for listing in entry.listings)
         return [
             Standing(listing.register, listing.severity, current is State.DISPUTED)
             for listing, current in states

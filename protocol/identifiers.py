@@ -27,6 +27,8 @@ from protocol.errors import IdentifierError
 MAX_VALUE = 128
 MAX_SCHEME = 64
 
+CANARY_SCHEME = "xx.canary"
+
 _FREE_SCHEME: Final = re.compile(r"[a-z]{2}\.[a-z0-9_]+")
 _STDNUM_NAME: Final = re.compile(r"([a-z]{2}_?\.)?[a-z0-9_]+")
 
@@ -79,6 +81,11 @@ def canonical(scheme: str, value: str) -> Identifier:
     if not number.isascii() or _checked(check, name, number) != number:
         raise IdentifierError(f"{name}: wrong format")
     return Identifier(name, number)
+
+
+def canary(party: str) -> Identifier:
+    """The identifier of an agency's canary: a subject whose answer everybody knows, for nobody is it."""
+    return canonical(CANARY_SCHEME, party)
 
 
 def check_scheme(scheme: str) -> None:

@@ -1,4 +1,4 @@
-"""A whole federation for tests: real keys, real rounds, small moduli of the insecure-test suite unless said otherwise."""
+"""A whole federation for tests: real keys, real rounds, small moduli of the test suite unless said otherwise."""
 
 import secrets
 from collections.abc import Mapping, Sequence

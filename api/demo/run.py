@@ -77,13 +77,11 @@ async def run(directory: Path, progress: Progress, primes: tuple[int, int] | Non
         federation = LocalFederation(established, directory, _now, secrets.token_bytes)
     loaded = load(agreement, catalogue, today)
     with _timed(report, "sealing"):
+        await federation.start()
         for register in loaded:
             total = sum(len(listing.identifiers) for listing in register.listings)
-            done = 0
-            federation.listings[register.agency].add_many(register.listings)
-            async for batch in federation.seal(register.agency):
-                done += batch.identifiers
-                progress(f"sealing {register.register}", done, total)
+            async for entered in federation.entering(register.agency, register.listings):
+                progress(f"sealing {register.register}", entered.done, len(register.listings))
             report.registers.append(
                 {
                     "agency": register.agency,

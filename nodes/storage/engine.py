@@ -6,11 +6,17 @@ be rolled back do not share a file.
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Final
+from importlib import import_module
+from typing import Final, Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlmodel import Session
+
+Database = Literal["listings", "state"]
+
+VERSIONS: Final[dict[Database, str]] = {"listings": "0001", "state": "0001"}
+"""The newest version of each database's schema: the last file in `migrations/DATABASE/versions`."""
 
 BUSY_TIMEOUT_MS: Final = 30_000
 
@@ -30,6 +36,27 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
     return engine
+
+
+def migrate(engine: Engine, database: Database) -> None:
+    """Bring a database to the newest version of its schema; any number of processes may do so at once."""
+    if version(engine, database) != VERSIONS[database]:
+        # Alembic is imported only where something is to be done: it would double the time of every start.
+        import_module("nodes.storage.migrations").upgrade(engine, database, VERSIONS[database])
+
+
+def version(engine: Engine, database: Database) -> str | None:
+    """The version of a database's schema; None where there is none yet."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table(version_table(database)):
+            return None
+        statement = text(f"SELECT version_num FROM {version_table(database)}")  # noqa: S608  # one of two names
+        return connection.execute(statement).scalar_one_or_none()
+
+
+def version_table(database: Database) -> str:
+    """Where a database remembers its version; named after it, so that both may share one PostgreSQL."""
+    return f"{database}_version"
 
 
 @contextmanager

@@ -1,79 +1,36 @@
 """The listings of one agency and, by agreement and epoch, the seals under which questions find them.
 
-Everything about a subject is one encrypted column. Seals are encrypted with random nonces, so equal pseudonyms are
-only seen once a bucket is decrypted, and no index or join in the database pairs them.
+Everything about a subject is one encrypted column. In an epoch that is opened every listing is sealed under all its
+identifiers, or waits to be: a change is one transaction, and one process changes at a time, so nobody finds it
+otherwise.
 """
 
-import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
-from typing import Any, Final, NamedTuple
+from functools import cache, partial
+from typing import Final, NamedTuple
 
-from sqlalchemy import Engine, ForeignKeyConstraint, Index, delete, func, update
-from sqlalchemy import select as columns
-from sqlalchemy.orm import registry
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, text, update
 
 from nodes.listings import Listing
 from nodes.storage.cipher import ColumnCipher
-from nodes.storage.engine import forget_log, writing
-from protocol.errors import BucketOverflowError, UsageError
-from protocol.identifiers import Identifier
+from nodes.storage.engine import forget_log, migrate, writing
+from nodes.storage.rows import decode, encode
+from nodes.storage.seals import Seal, Seals
+from nodes.storage.tables import LISTING
+from protocol.errors import UsageError
 
 _BATCH: Final = 500
 
-_Stored = tuple[bytes, bytes, date | None]
 
+class Entry(NamedTuple):
+    """One of a bucket's places: a pseudonym, the listings under it, and whether it is the agency's canary."""
 
-class _Table(SQLModel, registry=registry()):
-    """Tables of the listings database, apart from every other database's."""
-
-
-class _ListingRow(_Table, table=True):
-    """`content` is the keyed digest of what was decided; `identifiers` their number; a dispute is all that changes."""
-
-    __tablename__ = "listing"
-    number: int = Field(default=None, primary_key=True)
-    register_id: str = Field(index=True)
-    content: bytes = Field(unique=True)
-    identifiers: int
-    disputed_since: date | None = None
-    payload: bytes
-
-
-class _SealRow(_Table, table=True):
-    """One identifier of a listing in one epoch: its bucket in clear, its pseudonym encrypted."""
-
-    __tablename__ = "seal"
-    __table_args__ = (
-        ForeignKeyConstraint(["listing"], ["listing.number"], ondelete="CASCADE"),
-        Index("seal_bucket", "agreement", "epoch", "prefix"),
-    )
-    listing: int = Field(primary_key=True)
-    position: int = Field(primary_key=True)
-    agreement: str = Field(primary_key=True)
-    epoch: int = Field(primary_key=True)
-    prefix: int
     pseudonym: bytes
-
-
-class Unsealed(NamedTuple):
-    """An identifier that has no seal yet: the listing's number and the identifier's position in it."""
-
-    number: int
-    position: int
-    identifier: Identifier
-
-
-class Seal(NamedTuple):
-    """What sealing made of an identifier: its bucket and its pseudonym t."""
-
-    number: int
-    position: int
-    prefix: int
-    pseudonym: bytes
+    listings: tuple[Listing, ...]
+    is_canary: bool = False
 
 
 class ListingStore:
@@ -82,36 +39,107 @@ class ListingStore:
     def __init__(self, engine: Engine, cipher: ColumnCipher, bucket_size: int) -> None:
         self._engine = engine
         self._cipher = cipher
-        self._bucket_size = bucket_size
-        _Table.metadata.create_all(engine)
+        self._seals = cache(partial(Seals, cipher, bucket_size))
+        migrate(engine, "listings")
 
-    def add_many(self, listings: Sequence[Listing]) -> list[int]:
-        """Store checked listings, all or none; return their numbers in order. One that is stored keeps its number."""
-        encoded = [_encode(listing) for listing in listings]
-        contents = [self._cipher.digest(payload) for payload in encoded]
-        with writing(self._engine) as session:
-            numbers = self._numbers(session, contents)
-            rows = {
-                content: _ListingRow(
-                    register_id=listing.register,
-                    content=content,
-                    identifiers=len(listing.identifiers),
-                    disputed_since=listing.disputed_since,
-                    payload=self._cipher.encrypt(payload, b"listing", b"payload", content),
-                )
-                for listing, payload, content in zip(listings, encoded, contents, strict=True)
-                if content not in numbers
-            }
-            session.add_all(rows.values())
-            session.flush()
-            numbers |= {content: row.number for content, row in rows.items()}
-        return [numbers[content] for content in contents]
+    # Entry.
 
-    def remove(self, numbers: Collection[int]) -> None:
-        """Erase listings and their seals, as when an identifier is refused because its bucket is full."""
-        with writing(self._engine) as session:
-            session.execute(delete(_ListingRow).where(col(_ListingRow.number).in_(numbers)))
-        forget_log(self._engine)
+    def add_sealed(
+        self, agreement: str, epoch: int, entries: Sequence[tuple[Listing, Sequence[Seal]]]
+    ) -> dict[int, int]:
+        """Store checked listings, each with one seal an identifier, in the same order; what is stored only gets seals.
+
+        One pseudonym may belong to several listings and fills one place of its bucket. A listing that would overflow a
+        bucket is refused: it is not stored, or erased if it waited to be sealed.
+
+        Returns the refused: {its position in `entries`: the position of the identifier that finds no place}.
+        """
+        seals = self._seals(agreement, epoch)
+        with self._writing() as connection:
+            refused = seals.overflows(connection, [given for _, given in entries])
+            kept = [entry for at, entry in enumerate(entries) if at not in refused]
+            numbers = self._add(connection, [listing for listing, _ in kept])
+            seals.add(connection, dict(zip(numbers, (given for _, given in kept), strict=True)))
+            erased = self._erase(connection, LISTING.c.content.in_([self._content(entries[at][0]) for at in refused]))
+        if erased:
+            forget_log(self._engine)
+        return refused
+
+    def add_pending(self, agreement: str, epoch: int, listings: Sequence[Listing]) -> list[int]:
+        """Store checked listings, all or none; those not sealed wait to be. Returns their numbers in order.
+
+        A listing that is stored already keeps its number.
+        """
+        with self._writing() as connection:
+            numbers = self._add(connection, listings)
+            self._seals(agreement, epoch).wait(connection, LISTING.c.number.in_(numbers))
+        return numbers
+
+    def are_sealed(self, agreement: str, epoch: int, listings: Sequence[Listing]) -> list[bool]:
+        """Which of these listings are stored and sealed."""
+        contents = [self._content(listing) for listing in listings]
+        with self._engine.connect() as connection:
+            sealed = self._seals(agreement, epoch).sealed(connection, contents)
+        return [content in sealed for content in contents]
+
+    # Sealing what is stored.
+
+    def open_epoch(self, agreement: str, epoch: int, registers: Collection[str], canary: Seal) -> None:
+        """Open an epoch, unless it is open: its canary takes its place, and all listings of `registers` wait.
+
+        Raises:
+            BucketOverflowError: the canary finds no place.
+        """
+        seals = self._seals(agreement, epoch)
+        with self._writing() as connection:
+            if not seals.is_open(connection):
+                seals.open(connection, registers, canary)
+
+    def is_open(self, agreement: str, epoch: int) -> bool:
+        """Whether this epoch was opened."""
+        with self._engine.connect() as connection:
+            return self._seals(agreement, epoch).is_open(connection)
+
+    def is_ready(self, agreement: str, epoch: int) -> bool:
+        """Whether this epoch was opened and no listing waits to be sealed in it."""
+        with self._engine.connect() as connection:
+            return self._seals(agreement, epoch).is_ready(connection)
+
+    def pending(self, agreement: str, epoch: int, limit: int) -> list[tuple[int, Listing]]:
+        """The next listings that wait to be sealed, with their numbers."""
+        with self._engine.connect() as connection:
+            numbers = self._seals(agreement, epoch).waiting(connection, limit)
+            return list(self._read(connection, LISTING.c.number.in_(numbers)))
+
+    def seal(self, agreement: str, epoch: int, given: Mapping[int, Sequence[Seal]]) -> dict[int, int]:
+        """Seal listings by their numbers; one that would overflow a bucket is erased.
+
+        Returns the erased: {its number: the position of the identifier that finds no place}.
+        """
+        seals, numbers = self._seals(agreement, epoch), list(given)
+        with self._writing() as connection:
+            refused = {numbers[at]: it for at, it in seals.overflows(connection, list(given.values())).items()}
+            seals.add(connection, {number: them for number, them in given.items() if number not in refused})
+            self._erase(connection, LISTING.c.number.in_(refused))
+        if refused:
+            forget_log(self._engine)
+        return refused
+
+    def bucket(self, agreement: str, epoch: int, prefix: int) -> list[Entry]:
+        """The entries of one bucket."""
+        found: dict[bytes, list[Listing]] = defaultdict(list)
+        canaries = set()
+        with self._engine.connect() as connection:
+            places = self._seals(agreement, epoch).bucket(connection, prefix)
+        for pseudonym, content, payload, disputed_since in places:
+            listings = found[pseudonym]
+            if content is None or payload is None:
+                canaries.add(pseudonym)
+            else:
+                listings.append(self._listing(content, payload, disputed_since))
+        return [Entry(pseudonym, tuple(listings), pseudonym in canaries) for pseudonym, listings in found.items()]
+
+    # Life.
 
     def dispute(self, number: int, on: date | None) -> None:
         """Flag a listing as disputed from the day `on`; None ends the dispute.
@@ -119,145 +147,82 @@ class ListingStore:
         Raises:
             UsageError: there is no such listing.
         """
-        statement = update(_ListingRow).where(col(_ListingRow.number) == number).values(disputed_since=on)
-        with writing(self._engine) as session:
-            if session.connection().execute(statement).rowcount != 1:
+        statement = update(LISTING).where(LISTING.c.number == number).values(disputed_since=on)
+        with self._writing() as connection:
+            if connection.execute(statement).rowcount != 1:
                 raise UsageError("no listing has this number")
 
-    def unsealed(self, agreement: str, epoch: int, registers: Collection[str], limit: int) -> list[Unsealed]:
-        """The next identifiers of these registers without a seal, of at most `limit` listings."""
-        sealed = (
-            select(_SealRow.listing, func.count().label("seals"))
-            .where(_SealRow.agreement == agreement, _SealRow.epoch == epoch)
-            .group_by(col(_SealRow.listing))
-            .subquery()
-        )
-        statement = (
-            select(_ListingRow)
-            .outerjoin(sealed, col(_ListingRow.number) == sealed.c.listing)
-            .where(col(_ListingRow.register_id).in_(registers))
-            .where(func.coalesce(sealed.c.seals, 0) < col(_ListingRow.identifiers))
-            .order_by(col(_ListingRow.number))
-            .limit(limit)
-        )
-        with Session(self._engine) as session:
-            rows = session.exec(statement).all()
-            done = set(
-                session.exec(
-                    select(_SealRow.listing, _SealRow.position)
-                    .where(_SealRow.agreement == agreement, _SealRow.epoch == epoch)
-                    .where(col(_SealRow.listing).in_([row.number for row in rows]))
-                )
-            )
-            return [
-                Unsealed(row.number, position, identifier)
-                for row in rows
-                for position, identifier in enumerate(self._listing(row.content, row.payload, None).identifiers)
-                if (row.number, position) not in done
-            ]
-
-    def record_seals(self, agreement: str, epoch: int, seals: Sequence[Seal]) -> None:
-        """Store seals, all or none. One pseudonym may belong to several listings and fills one place of its bucket.
-
-        Raises:
-            BucketOverflowError: a bucket would hold more than B distinct pseudonyms.
-        """
-        with writing(self._engine) as session:
-            for number, position, prefix, pseudonym in seals:
-                place = _place(agreement, epoch, number, position, prefix)
-                session.add(
-                    _SealRow(
-                        listing=number,
-                        position=position,
-                        agreement=agreement,
-                        epoch=epoch,
-                        prefix=prefix,
-                        pseudonym=self._cipher.encrypt(pseudonym, *place),
-                    )
-                )
-            session.flush()
-            for prefix in {seal.prefix for seal in seals}:
-                if self._load(session, agreement, epoch, prefix) > self._bucket_size:
-                    raise BucketOverflowError("a bucket would hold more entries than the agreement's bucket size")
-
-    def bucket(self, agreement: str, epoch: int, prefix: int) -> list[tuple[bytes, tuple[Listing, ...]]]:
-        """The pseudonyms of one bucket, each with its listings, by one indexed query."""
-        found: dict[bytes, list[Listing]] = defaultdict(list)
-        with Session(self._engine) as session:
-            for pseudonym, stored in self._entries(session, agreement, epoch, prefix):
-                found[pseudonym].append(self._listing(*stored))
-        return [(pseudonym, tuple(listings)) for pseudonym, listings in found.items()]
-
-    def bucket_load(self, agreement: str, epoch: int, prefix: int) -> int:
-        """How many of a bucket's B places are taken: its distinct pseudonyms."""
-        with Session(self._engine) as session:
-            return self._load(session, agreement, epoch, prefix)
+    def remove(self, numbers: Collection[int]) -> None:
+        """Erase listings and their seals."""
+        with self._writing() as connection:
+            self._erase(connection, LISTING.c.number.in_(numbers))
+        forget_log(self._engine)
 
     def count(self, register: str) -> int:
         """How many listings a register holds, whatever their state."""
-        with Session(self._engine) as session:
-            return session.exec(
-                select(func.count()).select_from(_ListingRow).where(_ListingRow.register_id == register)
-            ).one()
+        with self._engine.connect() as connection:
+            statement = select(func.count()).where(LISTING.c.register_id == register)
+            return int(connection.execute(statement).scalar_one())
 
-    def all(self) -> Iterator[tuple[int, Listing]]:
-        """Every listing with its number, in order."""
-        with Session(self._engine) as session:
-            rows = session.exec(
-                select(_ListingRow).order_by(col(_ListingRow.number)).execution_options(yield_per=_BATCH)
-            )
-            for row in rows:
-                yield row.number, self._listing(row.content, row.payload, row.disputed_since)
+    def all(self, register: str | None = None) -> Iterator[tuple[int, Listing]]:
+        """Every listing, or every one of a register, with its number, in order."""
+        which = LISTING.c.register_id == register if register else LISTING.c.number > 0
+        with self._engine.connect() as connection:
+            yield from self._read(connection, which)
 
-    def _numbers(self, session: Session, contents: Sequence[bytes]) -> dict[bytes, int]:
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with writing(self._engine) as session:
+            connection = session.connection()
+            if connection.dialect.name == "postgresql":
+                # As on SQLite, where a writer is alone: or two could each take the last place of a bucket.
+                connection.execute(text("LOCK TABLE listing IN SHARE ROW EXCLUSIVE MODE"))
+            yield connection
+
+    def _add(self, connection: Connection, listings: Sequence[Listing]) -> list[int]:
+        """Store those listings that are not stored yet; the numbers of all."""
+        payloads = [encode(listing) for listing in listings]
+        contents = [self._cipher.digest(payload) for payload in payloads]
+        known = self._numbers(connection, contents)
+        rows = {
+            content: {
+                "register_id": listing.register,
+                "content": content,
+                "identifiers": len(listing.identifiers),
+                "disputed_since": listing.disputed_since,
+                "payload": self._cipher.encrypt(payload, *_place(content)),
+            }
+            for listing, payload, content in zip(listings, payloads, contents, strict=True)
+            if content not in known
+        }
+        if rows:
+            connection.execute(insert(LISTING), list(rows.values()))
+            known |= self._numbers(connection, list(rows))
+        return [known[content] for content in contents]
+
+    def _numbers(self, connection: Connection, contents: Sequence[bytes]) -> dict[bytes, int]:
         """The numbers of those listings that are stored."""
         numbers: dict[bytes, int] = {}
         for start in range(0, len(contents), _BATCH):
-            batch = col(_ListingRow.content).in_(contents[start : start + _BATCH])
-            numbers |= {row.content: row.number for row in session.exec(select(_ListingRow).where(batch))}
+            some = LISTING.c.content.in_(contents[start : start + _BATCH])
+            numbers.update(connection.execute(select(LISTING.c.content, LISTING.c.number).where(some)).tuples().all())
         return numbers
 
-    def _load(self, session: Session, agreement: str, epoch: int, prefix: int) -> int:
-        return len({pseudonym for pseudonym, _ in self._entries(session, agreement, epoch, prefix)})
+    def _erase(self, connection: Connection, which: ColumnElement[bool]) -> bool:
+        return connection.execute(delete(LISTING).where(which)).rowcount > 0
 
-    def _entries(self, session: Session, agreement: str, epoch: int, prefix: int) -> Iterator[tuple[bytes, _Stored]]:
-        """Decrypt one bucket: a pseudonym and the stored listing for each seal."""
-        statement = (
-            columns(
-                col(_SealRow.listing),
-                col(_SealRow.position),
-                col(_SealRow.pseudonym),
-                col(_ListingRow.content),
-                col(_ListingRow.payload),
-                col(_ListingRow.disputed_since),
-            )
-            .join(_ListingRow, col(_ListingRow.number) == col(_SealRow.listing))
-            .where(col(_SealRow.agreement) == agreement, col(_SealRow.epoch) == epoch, col(_SealRow.prefix) == prefix)
-            .order_by(col(_SealRow.listing), col(_SealRow.position))
-        )
-        # Plain columns over the connection: building objects would take longer than decrypting them.
-        rows = session.connection().execute(statement)
-        for number, position, sealed, content, payload, disputed_since in rows:
-            place = _place(agreement, epoch, number, position, prefix)
-            yield self._cipher.decrypt(sealed, *place), (content, payload, disputed_since)
+    def _read(self, connection: Connection, which: ColumnElement[bool]) -> Iterator[tuple[int, Listing]]:
+        columns = select(LISTING.c.number, LISTING.c.content, LISTING.c.payload, LISTING.c.disputed_since)
+        statement = columns.where(which).order_by(LISTING.c.number).execution_options(yield_per=_BATCH)
+        for number, *stored in connection.execute(statement):
+            yield number, self._listing(*stored)
+
+    def _content(self, listing: Listing) -> bytes:
+        return self._cipher.digest(encode(listing))
 
     def _listing(self, content: bytes, payload: bytes, disputed_since: date | None) -> Listing:
-        return _decode(self._cipher.decrypt(payload, b"listing", b"payload", content), disputed_since)
+        return decode(self._cipher.decrypt(payload, *_place(content)), disputed_since)
 
 
-def _place(agreement: str, epoch: int, number: int, position: int, prefix: int) -> tuple[bytes, ...]:
-    return (b"seal", b"pseudonym", agreement.encode(), *(b"%d" % part for part in (epoch, number, position, prefix)))
-
-
-def _encode(listing: Listing) -> bytes:
-    """What was decided, as one JSON text: everything but the dispute, which may change."""
-    fields = asdict(replace(listing, disputed_since=None))
-    return json.dumps(fields, default=date.isoformat, sort_keys=True).encode()
-
-
-def _decode(payload: bytes, disputed_since: date | None) -> Listing:
-    fields: dict[str, Any] = json.loads(payload)
-    for name in ("decided_on", "served_on", "expires_on"):
-        fields[name] = fields[name] and date.fromisoformat(fields[name])
-    fields["identifiers"] = tuple(Identifier(**identifier) for identifier in fields["identifiers"])
-    return Listing(**fields | {"disputed_since": disputed_since})
+def _place(content: bytes) -> tuple[bytes, ...]:
+    return b"listing", b"payload", content

@@ -12,18 +12,18 @@ from sqlalchemy import BigInteger, Engine, TextClause, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from nodes.storage.engine import writing
+from nodes.storage.engine import migrate, writing
 from protocol.agreement.terms import Allowance
 from protocol.errors import QuotaError, ReplayedError, SpentError
 from protocol.messages import Open
 from protocol.wire import Header
 
 
-class _Table(SQLModel, registry=registry()):
+class Table(SQLModel, registry=registry()):
     """Tables of the protocol state, apart from every other database's."""
 
 
-class _SessionRow(_Table, table=True):
+class _SessionRow(Table, table=True):
     __tablename__ = "session"
     kind: str = Field(primary_key=True)
     sender: str = Field(primary_key=True)
@@ -31,7 +31,7 @@ class _SessionRow(_Table, table=True):
     expires: int = Field(sa_type=BigInteger, index=True)
 
 
-class _OpeningRow(_Table, table=True):
+class _OpeningRow(Table, table=True):
     __tablename__ = "opening"
     requester: str = Field(primary_key=True)
     session: bytes = Field(primary_key=True)
@@ -39,7 +39,7 @@ class _OpeningRow(_Table, table=True):
     x_digest: bytes
 
 
-class _ChargeRow(_Table, table=True):
+class _ChargeRow(Table, table=True):
     __tablename__ = "charge"
     kind: str = Field(primary_key=True)
     sender: str = Field(primary_key=True)
@@ -47,7 +47,7 @@ class _ChargeRow(_Table, table=True):
     used: int = Field(sa_type=BigInteger)
 
 
-class LogEntry(_Table, table=True):
+class LogEntry(Table, table=True):
     """One request, served or refused: who asked, when, for what purpose, never about whom. `m` counts subjects."""
 
     __tablename__ = "log"
@@ -89,7 +89,7 @@ class ProtocolState:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        _Table.metadata.create_all(engine)
+        migrate(engine, "state")
 
     def admit(self, kind: str, header: Header, allowance: Allowance, now: int) -> None:
         """Record a request's session, charge it and log it, in one transaction; forget sessions long expired.

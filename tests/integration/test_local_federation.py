@@ -18,6 +18,7 @@ from api.local import LocalFederation
 from federation.transport import Record
 from nodes.catalogue import load_catalogue
 from nodes.listings import Listing
+from nodes.storage.seals import Seals
 from protocol.agreement.roster import COORDINATOR
 from protocol.codec import encode
 from protocol.errors import (
@@ -116,6 +117,7 @@ class Scene:
         clock = Clock()
         of = established(agreement(**{"anonymity": FIGURES} | document))
         scene = cls(folder, LocalFederation(of, folder, clock, secrets.token_bytes), clock)
+        asyncio.run(scene.federation.start())
         for agency, listings in (REGISTERS if registers is None else registers).items():
             asyncio.run(scene.federation.enter(agency, listings))
         return scene
@@ -402,6 +404,7 @@ def test_a_restart_forgets_nothing(fresh: Scene, tmp_path: Path) -> None:
     holder = opened_by(fresh)[0]
     replays = [(kind, fresh.recorded(kind, holder)) for kind in (Evaluate, Ask, Open)]
     again, forgetful = fresh.reopened(), fresh.reopened(tmp_path / "new")
+    asyncio.run(forgetful.start())
     for kind, data in replays:
         with pytest.raises((ReplayedError, SpentError)):
             again.nodes[holder].handle(kind.TYPE, data)
@@ -648,27 +651,23 @@ def test_garbage_is_refused_and_logged_whoever_sends_it(scene: Scene, data: byte
 
 
 def test_a_listing_whose_bucket_is_full_is_refused_and_the_others_load(tmp_path: Path) -> None:
-    """One bucket of three places: five subjects, two of them refused with all their identifiers."""
-    figures = {"population": 500, "k_min": 400, "max_listings": 3}
-    scene = Scene.create(tmp_path, {}, anonymity=figures)
-    assert scene.federation.terms.bucket_size == 3
-    entries = [listing("tax", firm(number), decision_ref=f"D {number}") for number in range(5)]
-    store = scene.federation.listings["tax"]
-    numbers = store.add_many(entries)
-
-    async def seal() -> list[Any]:
-        return [batch async for batch in scene.federation.seal("tax")]
-
-    assert [(batch.identifiers, batch.refused) for batch in asyncio.run(seal())] == [(5, frozenset(numbers[3:]))]
-    assert [number for number, _ in store.all()] == numbers[:3]
-    applies = [effects["exclude"] for effects in scene.check(*(firm(number) for number in range(5)))]
-    assert applies == [Effect.APPLIES] * 3 + [Effect.NONE] * 2
-
-
-def test_a_node_that_finds_an_overfull_bucket_answers_nothing(tmp_path: Path) -> None:
+    """One bucket of three places, one of them the agency's canary's: of five subjects two find room."""
     scene = Scene.create(tmp_path, {}, anonymity={"population": 500, "k_min": 400, "max_listings": 3})
-    store = scene.federation.listings["tax"]
-    store._bucket_size = 100
+    assert (scene.federation.terms.bucket_bits, scene.federation.terms.bucket_size) == (0, 3)
+    entries = [listing("tax", firm(number), decision_ref=f"D {number}") for number in range(5)]
+
+    async def enter() -> list[int]:
+        return [at async for entered in scene.federation.entering("tax", entries) for at in entered.refused]
+
+    assert asyncio.run(enter()) == [2, 3, 4]
+    assert [entry for _, entry in scene.federation.listings["tax"].all()] == entries[:2]
+    applies = [effects["exclude"] for effects in scene.check(*(firm(number) for number in range(5)))]
+    assert applies == [Effect.APPLIES] * 2 + [Effect.NONE] * 3
+
+
+def test_a_node_that_finds_an_overfull_bucket_answers_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene.create(tmp_path, {}, anonymity={"population": 500, "k_min": 400, "max_listings": 3})
+    monkeypatch.setattr(Seals, "overflows", lambda *_: {})
     asyncio.run(scene.federation.enter("tax", [listing("tax", firm(number)) for number in range(4)]))
     assert scene.missing() == ("tax",)
     assert scene.outcomes("tax")[-1] == ("ask", BucketOverflowError.__name__)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import labels, shamir
-from protocol.agreement.model import digest
+from protocol.agreement.model import canonical, digest
 from protocol.agreement.roster import COORDINATOR, LIMIT, Roster, SignedRoster
-from protocol.agreement.terms import CANARY, SEAL, Allowance, Terms, key_context
+from protocol.agreement.terms import CANARY, SEAL, Allowance, Terms, key_context, terms_to_bytes
 from protocol.ceremony import deal
 from protocol.codec import encode, i2osp
 from protocol.errors import AgreementError, DecodeError, ModulusError, NotGrantedError, UsageError
@@ -271,11 +271,15 @@ def test_nobody_else_has_an_allowance(stranger: str) -> None:
     "changes",
     [
         {"modulus": b"\x00" + ROSTER.modulus},
+        {
+            "modulus": b"\x00" + ROSTER.modulus,
+            "commitments": tuple(b"\x00" + value for value in ROSTER.commitments),
+        },
         {"modulus": ROSTER.modulus[1:]},
         {"commitments": tuple(value[1:] for value in ROSTER.commitments)},
         {"commitments": tuple(b"\x00" + value for value in ROSTER.commitments)},
     ],
-    ids=["modulus padded", "modulus cut", "values cut", "values padded"],
+    ids=["modulus padded", "all padded", "modulus cut", "values cut", "values padded"],
 )
 def test_published_values_have_one_encoding(changes: Change) -> None:
     refused(signed(replace(ROSTER, **changes)), "width")
@@ -359,3 +363,29 @@ def test_a_roster_cut_short_or_too_long_does_not_decode(cut: int) -> None:
 
 def test_setting_up_is_bound_to_its_agreement_by_digest() -> None:
     assert ROSTER.agreement == digest(AGREEMENT)
+
+
+def test_agreement_and_roster_travel_together_and_are_verified_when_read() -> None:
+    data = terms_to_bytes(AGREEMENT, FEDERATION.roster)
+    assert Terms.from_bytes(data) == FEDERATION.terms
+    with pytest.raises(AgreementError, match="another agreement"):
+        Terms.from_bytes(terms_to_bytes(agreement(quota=7), FEDERATION.roster))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1,
+        [],
+        [canonical(AGREEMENT)],
+        [FEDERATION.roster.to_bytes(), canonical(AGREEMENT)],
+        [canonical(AGREEMENT), FEDERATION.roster.to_bytes(), b""],
+        [canonical(AGREEMENT).hex(), FEDERATION.roster.to_bytes()],
+        [canonical(AGREEMENT)[:-1], FEDERATION.roster.to_bytes()],
+        [encode({"id": "x"}), FEDERATION.roster.to_bytes()],
+    ],
+    ids=["number", "empty", "no roster", "exchanged", "more", "text", "cut short", "no agreement"],
+)
+def test_what_is_no_agreement_and_roster_is_not_read(value: object) -> None:
+    with pytest.raises((DecodeError, AgreementError)):
+        Terms.from_bytes(encode(value))

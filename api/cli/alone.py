@@ -1,9 +1,7 @@
-"""The command line: `concordat`."""
+"""Commands that need no federation running: the demonstration and the benchmark, each in one process."""
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory, mkdtemp
@@ -11,22 +9,15 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 
 from api.bench import questions, randomisers
+from api.cli.exits import BAD_INPUT, DONE, UNEXPECTED
+from api.cli.terminal import progress_bar, stop
 from api.demo.run import run
 from api.demo.show import as_json, show
-from api.primes import MODULUS_BITS, Progress, find_primes
-
-DONE, UNEXPECTED, BAD_INPUT = 0, 1, 2
-
-app = typer.Typer(
-    help="Joint answers from registers that stay at home.", no_args_is_help=True, pretty_exceptions_show_locals=False
-)
+from api.primes import MODULUS_BITS, find_primes
 
 
-@app.command()
 def demo(
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
     keep: Annotated[bool, typer.Option(help="Keep the parties' databases.")] = False,
@@ -37,12 +28,11 @@ def demo(
     Exit code 0 only if every decision agrees with a plain join and no name was found in anybody's traffic.
     """
     if directory is not None and directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        typer.echo("--dir: not an empty directory", err=True)
-        raise typer.Exit(BAD_INPUT)
+        stop(BAD_INPUT, "--dir: not an empty directory", "Name one that is empty, or does not exist yet.")
     console = Console(stderr=json_)
     place = directory or Path(mkdtemp(prefix="concordat-demo-"))
     try:
-        with _progress(console) as progress:
+        with progress_bar(console) as progress:
             report = asyncio.run(run(place, progress))
     finally:
         if not keep and directory is None:
@@ -56,11 +46,10 @@ def demo(
     raise typer.Exit(DONE if report.right else UNEXPECTED)
 
 
-@app.command()
 def bench() -> None:
     """Measure what a question and a fresh randomiser cost here, the latter beside phe's own in the same run."""
     console = Console()
-    with _progress(console) as progress, TemporaryDirectory(prefix="concordat-bench-") as place:
+    with progress_bar(console) as progress, TemporaryDirectory(prefix="concordat-bench-") as place:
         primes = find_primes(MODULUS_BITS // 2, progress)
         ours, theirs = randomisers(primes[0] * primes[1])
         progress("asking", 0, None)
@@ -68,20 +57,3 @@ def bench() -> None:
     for figure in (question, ours, theirs):
         console.print(str(figure))
     console.print(f"fresh ζ: {theirs.median / ours.median:.1f} times as fast as phe's own")
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
-    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("start", total=None)
-
-        def progress(step: str, done: int, total: int | None) -> None:
-            bar.update(task, description=step, completed=done, total=total)
-
-        yield progress
-
-
-def main() -> None:
-    """Run the command line."""
-    app()

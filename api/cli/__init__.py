@@ -1,0 +1,46 @@
+"""The command line: `concordat`."""
+
+import sys
+from typing import Any
+
+import typer
+
+from api.cli import alone, ask, federation
+from api.cli.exits import BAD_INPUT, UNEXPECTED
+from api.logs import described
+from protocol.errors import ConcordatError
+
+app = typer.Typer(help="Joint answers from registers that stay at home.", add_completion=False)
+for command in (*(alone.demo, federation.init, federation.up, federation.down, ask.check, ask.screen, alone.bench),):
+    app.command()(command)
+app.add_typer(federation.agreement_app, name="agreement")
+app.add_typer(federation.certificate_app, name="certificate")
+
+_UsageError: Any = typer.BadParameter.__base__  # Typer exports only this subclass of it
+
+
+def main() -> None:
+    """Run the command line; what is wrong with it is named and never repeated, for it may be an identifier."""
+    try:
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except _UsageError as error:
+        path = error.ctx.command_path if error.ctx else "concordat"
+        _end(BAD_INPUT, _what_is_wrong(getattr(error, "param", None)), f"See `{path} --help`.")
+    except typer.Abort:
+        _end(UNEXPECTED, "stopped")
+    except ConcordatError as error:
+        _end(UNEXPECTED, str(error))
+    except Exception as error:  # noqa: BLE001  # its text may hold anything
+        _end(UNEXPECTED, "unexpected: {error} at {where}".format(**described(error)))
+
+
+def _what_is_wrong(parameter: Any) -> str:
+    if parameter is None:
+        return "an argument, option or command that is not known"
+    name = max(parameter.opts, key=len)
+    return f"{name if name.startswith('-') else parameter.metavar or name}: missing or not valid"
+
+
+def _end(code: int, *lines: str) -> None:
+    print(*lines, sep="\n", file=sys.stderr)
+    sys.exit(code)

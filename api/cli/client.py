@@ -1,0 +1,84 @@
+"""A caller of a gateway: where it is, its token, and one POST."""
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from api.cli.exits import BAD_INPUT, DONE, INDETERMINATE, REFUSED, UNEXPECTED
+from api.home import Home, read_urls
+from federation import problem
+from protocol.agreement.model import Agreement, parse
+from protocol.errors import AgreementError, IndeterminateError, PeerError
+
+SECONDS = 60.0
+"""For one question; the gateway itself takes at most 30."""
+BATCH_SECONDS = 600.0
+
+
+class NoGatewayError(PeerError):
+    """There is no gateway to ask: the directory holds none."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a gateway answered: the JSON as it was sent, and the exit code it means."""
+
+    document: dict[str, Any]
+    code: int
+
+
+class GatewayClient:
+    """One requester's gateway in a federation's directory."""
+
+    def __init__(self, home: Home, requester: str | None) -> None:
+        """Find the gateway; the agreement's first requester's unless one is named.
+
+        Raises:
+            NoGatewayError: no federation lies there, or it has no such requester.
+        """
+        self._home = home
+        self._agreement = _agreement(home)
+        names = [known.id for known in self._agreement.requesters]
+        if requester is not None and requester not in names:
+            raise NoGatewayError(f"--requester: the agreement has {', '.join(names)}")
+        self._requester = requester or names[0]
+
+    def ask(self, question: dict[str, Any], path: str = "membership", seconds: float = SECONDS) -> Reply:
+        """Ask for this agreement; a gateway that cannot be reached is an indeterminate answer, too."""
+        body = json.dumps({"agreement": self._agreement.id, **question}).encode()
+        try:
+            url = read_urls(self._home.urls_path)[self._requester]
+            token = self._home.token_path(self._requester).read_text("ascii").strip()
+            response = httpx.post(
+                f"{url}/v1/{path}",
+                content=body,
+                headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
+                timeout=seconds,
+                trust_env=False,
+            )
+            return Reply(dict(response.json()), _code(response.status_code))
+        except (OSError, httpx.HTTPError, KeyError, TypeError, ValueError):
+            return Reply(problem.from_error(IndeterminateError(["gateway"])), INDETERMINATE)
+
+
+def _agreement(home: Home) -> Agreement:
+    try:
+        return parse(home.agreement_path.read_text("utf-8"))
+    except (OSError, ValueError, AgreementError):
+        raise NoGatewayError("DIR: no federation lies there; `concordat init` makes one") from None
+
+
+def _code(status: int) -> int:
+    match status:
+        case HTTPStatus.OK:
+            return DONE
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            return INDETERMINATE
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN | HTTPStatus.CONFLICT | HTTPStatus.TOO_MANY_REQUESTS:
+            return REFUSED
+        case _ if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return BAD_INPUT
+    return UNEXPECTED

@@ -1,0 +1,200 @@
+"""The gateway as a service, for a requester's own systems (design: contract "Gateway HTTP").
+
+A request is checked in this order: token, form, agreement, purpose, quota; then it is asked.
+"""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from hmac import compare_digest
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from pydantic.json_schema import models_json_schema
+
+from api.gateway_forms import MAX_BODY, Batch, Decided, Items, Problem, Question, read
+from api.problems import install, read_body
+from api.settings import Settings
+from federation.gateway import Answer, Gateway
+from federation.problem import MEDIA_TYPE, PREFIX, TokenError, kind_of
+from federation.transport import HttpTransport
+from nodes.storage.engine import open_engine
+from nodes.storage.state import ProtocolState
+from protocol.errors import IdentifierError, IndeterminateError, PeerError
+from protocol.identifiers import Identifier, canonical
+
+TRANSPORT_SECONDS = 27.0
+_DESCRIPTION = """Which joint measures apply to a subject? Ask by identifier, for a purpose and a case.
+
+Errors are problem documents (RFC 9457) of type `urn:concordat:problem:…`; none repeats what was sent. Bodies are UTF-8
+JSON whatever their Content-Type says."""
+_PROBLEMS = {
+    400: "The body is not UTF-8 JSON",
+    401: "No token, or not this gateway's",
+    403: "The agreement does not grant this purpose",
+    404: "No such agreement here",
+    413: "The body is longer than 1 MiB",
+    422: "The request is not of its form, or its identifier is malformed",
+    429: "The day's quota does not cover the request",
+    503: "No decision: an agency, a quorum or the coordinator is missing",
+}
+_MODELS = (Question, Batch, Decided, Items, Problem)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build a requester's gateway from its settings; verifies agreement, roster and keys before it starts."""
+    held, _ = settings.secrets()
+    transport = HttpTransport(settings.parties, TRANSPORT_SECONDS)
+    gateway = Gateway(
+        held.party(settings.party, settings.terms),
+        transport,
+        ProtocolState(open_engine(settings.database("state"))),
+        settings.door_url,
+        lambda: int(time.time()),
+        secrets.token_bytes,
+    )
+    return build(gateway, (settings.directory / "token.sha256").read_text("ascii").strip(), transport)
+
+
+def build(gateway: Gateway, token_hash: str, transport: HttpTransport | None = None) -> FastAPI:
+    """Build the service of a gateway; `token_hash` is the hex SHA-256 of its callers' token."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        if transport is not None:
+            await transport.close()
+
+    app = FastAPI(title="Concordat gateway", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    registry = CollectorRegistry()
+    requests = Counter("concordat_requests", "Requests by route and status", ["route", "status"], registry=registry)
+    seconds = Histogram("concordat_request_seconds", "Seconds a request took", ["route"], registry=registry)
+    subjects = Counter("concordat_subjects", "Subjects asked about, by outcome", ["outcome"], registry=registry)
+
+    def observe(route: str, status: int, elapsed: float) -> None:
+        requests.labels(route, status).inc()
+        seconds.labels(route).observe(elapsed)
+
+    def count(items: Iterable[Answer | PeerError]) -> None:
+        for item in items:
+            subjects.labels(kind_of(item) if isinstance(item, PeerError) else item["outcome"]).inc()
+
+    install(app, observe)
+    app.include_router(_questions(gateway, token_hash, count))
+    app.include_router(_state(gateway, registry))
+    _describe(app)
+    return app
+
+
+def _questions(gateway: Gateway, token_hash: str, count: Any) -> APIRouter:
+    """What needs the token."""
+
+    async def require_token(request: Request) -> None:
+        """Compare hashes in constant time.
+
+        Raises:
+            TokenError: no bearer token, or another.
+        """
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given = sha256(token.strip().encode("latin-1")).hexdigest()
+        if not compare_digest(given, token_hash) or scheme.lower() != "bearer":
+            raise TokenError("a bearer token of this gateway is needed")
+
+    bearer = HTTPBearer(auto_error=False, description="The token of this gateway's callers")
+    router = APIRouter(prefix="/v1", dependencies=[Depends(require_token), Depends(bearer)])
+
+    @router.post("/membership", openapi_extra=_body(Question), responses=_responses(Decided, *_PROBLEMS))
+    async def membership(request: Request) -> Response:
+        """Ask about one subject."""
+        question = read(Question, await read_body(request, MAX_BODY))
+        subject = canonical(question.subject.scheme, question.subject.value)
+        [answer] = await gateway.ask(question.agreement, [subject], question.purpose, question.case)
+        count([answer])
+        if isinstance(answer, PeerError):
+            raise answer
+        return JSONResponse(answer)
+
+    @router.post("/membership:batch", openapi_extra=_body(Batch), responses=_responses(Items, *_PROBLEMS))
+    async def membership_batch(request: Request) -> Response:
+        """Ask about up to 1,000 subjects; each gets its own answer, indeterminate, or error."""
+        batch = read(Batch, await read_body(request, MAX_BODY))
+        asked = [_subject(subject.scheme, subject.value) for subject in batch.subjects]
+        answers = await gateway.ask(batch.agreement, asked, batch.purpose, batch.case)
+        count(answers)
+        return JSONResponse({"items": [_item(answer) for answer in answers]})
+
+    @router.get("/agreements", responses=_responses(None, 401))
+    async def agreements() -> dict[str, list[dict[str, Any]]]:
+        """What may be asked here, and under which rules."""
+        return {"agreements": gateway.agreements()}
+
+    return router
+
+
+def _state(gateway: Gateway, registry: CollectorRegistry) -> APIRouter:
+    """What needs no token, and tells nothing of any subject."""
+    router = APIRouter()
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Alive."""
+        return {"status": "alive"}
+
+    @router.get("/readyz", responses=_responses(None, 503))
+    async def readyz() -> dict[str, str]:
+        """Ready: all agencies answer, and their canaries rightly."""
+        await gateway.check_canaries()
+        return {"status": "ready"}
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Counts and times, for Prometheus."""
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
+
+    return router
+
+
+def _subject(scheme: str, value: str) -> Identifier | IdentifierError:
+    try:
+        return canonical(scheme, value)
+    except IdentifierError as error:
+        return error
+
+
+def _item(answer: Answer | PeerError) -> Answer:
+    if isinstance(answer, IndeterminateError):
+        return {"outcome": "indeterminate", "missing": list(answer.missing)}
+    if isinstance(answer, PeerError):
+        return {"outcome": "error", "type": PREFIX + kind_of(answer)}
+    return answer
+
+
+def _body(form: type) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _reference(form)}}}}
+
+
+def _responses(found: type | None, *problems: int) -> dict[int | str, dict[str, Any]]:
+    described: dict[int | str, dict[str, Any]] = {
+        status: {"description": _PROBLEMS[status], "content": {MEDIA_TYPE: {"schema": _reference(Problem)}}}
+        for status in problems
+    }
+    if found is not None:
+        described[200] = {"description": "Answered", "content": {"application/json": {"schema": _reference(found)}}}
+    return described
+
+
+def _reference(model: type) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _describe(app: FastAPI) -> None:
+    """Add the forms' schemas: bodies are read by hand, in the order the contract asks for, so FastAPI knows none."""
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in _MODELS], ref_template="#/components/schemas/{model}"
+    )
+    app.openapi().setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
