@@ -205,7 +205,8 @@ class ListingStore:
         numbers: dict[bytes, int] = {}
         for start in range(0, len(contents), _BATCH):
             some = LISTING.c.content.in_(contents[start : start + _BATCH])
-            numbers.update(connection.execute(select(LISTING.c.content, LISTING.c.number).where(some)).tuples().all())
+            found = connection.execute(select(LISTING.c.content, LISTING.c.number).where(some))
+            numbers.update((row.content, row.number) for row in found)
         return numbers
 
     def _erase(self, connection: Connection, which: ColumnElement[bool]) -> bool:

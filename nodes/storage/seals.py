@@ -186,7 +186,7 @@ class Seals:
                 .where(self._has_epoch, SEAL.c.prefix.in_(some))
                 .group_by(SEAL.c.prefix)
             )
-            rows.update(dict(connection.execute(statement).tuples().all()))
+            rows.update({prefix: int(count) for prefix, count in connection.execute(statement)})
         canary = select(CANARY.c.prefix).where(
             CANARY.c.agreement == self._epoch["agreement"], CANARY.c.epoch == self._epoch["epoch"]
         )
