@@ -6,14 +6,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
 
-from api.home import Home, parties, read_urls, write_urls
+from api.home import Home, parties, write_urls
 from protocol.agreement.model import Agreement
-from protocol.agreement.roster import COORDINATOR
 from protocol.errors import ConcordatError
 
 HOST = "127.0.0.1"
@@ -21,6 +20,8 @@ ALIVE_SECONDS = 60.0
 READY_SECONDS = 300.0
 STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.05
+
+Route = Callable[[Mapping[str, str]], Callable[[str], Mapping[str, str]]]
 
 
 class LaunchError(ConcordatError):
@@ -40,16 +41,19 @@ class Launcher:
         found = {party: self._pid(party) for party in self._parties}
         return {party: pid for party, pid in found.items() if pid is not None}
 
-    def start(self) -> dict[str, str]:
+    def start(self, route: Route = lambda urls: lambda _sender: urls) -> dict[str, str]:
         """Start every party that does not run; returns all URLs once each answers, and writes `urls.json`.
+
+        `route` says under which addresses each party shall reach the others, if not under their own.
 
         Raises:
             LaunchError: a party ended or did not answer in time.
         """
         running = self.running()
         urls = self._addresses(running)
+        peers = route(urls)
         for party in self._parties:
-            write_urls(self._peers(party), self._agreement, urls)
+            write_urls(self._path(party) / "peers.json", self._agreement, peers(party))
         for party in self._parties:
             if party not in running:
                 self._spawn(party, urls[party])
@@ -83,10 +87,9 @@ class Launcher:
 
     def _addresses(self, running: Mapping[str, int]) -> dict[str, str]:
         """Each party keeps the port it had, if it runs or the port is free; the others get free ones."""
-        known: dict[str, str] = {}
-        if self._peers(COORDINATOR).exists():
-            known = read_urls(self._peers(COORDINATOR))
-        kept = {party: url for party, url in known.items() if party in running or _is_free(int(url.rpartition(":")[2]))}
+        known = {party: self._path(party) / "url" for party in self._parties}
+        urls = {party: path.read_text("utf-8").strip() for party, path in known.items() if path.exists()}
+        kept = {party: url for party, url in urls.items() if party in running or _is_free(int(url.rpartition(":")[2]))}
         missing = [party for party in self._parties if party not in kept]
         ports = _free_ports(len(missing))
         return kept | {party: f"http://{HOST}:{port}" for party, port in zip(missing, ports, strict=True)}
@@ -97,7 +100,7 @@ class Launcher:
             **os.environ,
             "CONCORDAT_PARTY": party,
             "CONCORDAT_ROSTER": str(self._home.roster_path.absolute()),
-            "CONCORDAT_URLS": str(self._peers(party).absolute()),
+            "CONCORDAT_URLS": str(path / "peers.json"),
             "CONCORDAT_HOST": HOST,
             "CONCORDAT_PORT": url.rpartition(":")[2],
         }
@@ -111,6 +114,7 @@ class Launcher:
                 start_new_session=True,
             )
         (path / "pid").write_text(f"{process.pid}\n", "utf-8")
+        (path / "url").write_text(f"{url}\n", "utf-8")
 
     def _await(self, urls: Mapping[str, str], path: str, seconds: float) -> None:
         waiting, deadline = set(urls), time.monotonic() + seconds
@@ -141,10 +145,6 @@ class Launcher:
 
     def _path(self, party: str) -> Path:
         return self._home.party_path(party, self._agreement)
-
-    def _peers(self, party: str) -> Path:
-        """Where a party reads the others' addresses."""
-        return self._path(party) / "peers.json"
 
 
 def _is_free(port: int) -> bool:
