@@ -10,12 +10,13 @@ from pathlib import Path
 
 from phe import PaillierPublicKey
 
-from api.demo.run import PURPOSE, REQUESTER, demo_agreement
+from api.demo.run import REQUESTER, demo_agreement
+from api.demo.stage import PURPOSE
 from api.local import LocalFederation
 from api.setup import establish
 from nodes.catalogue import load_catalogue
 from nodes.listings import Listing
-from protocol.agreement.model import Anonymity
+from protocol.agreement.model import Anonymity, parse
 from protocol.identifiers import Identifier, canonical
 from protocol.paillier import PublicKey, Randomiser
 
@@ -49,7 +50,7 @@ class Figure:
 async def questions(directory: Path, primes: tuple[int, int]) -> Figure:
     """CPU milliseconds of one question, all five agencies, coordinator and requester in this process."""
     today = datetime.now(UTC).date()
-    agreement = demo_agreement(today).model_copy(update={"anonymity": ANONYMITY})
+    agreement = parse(demo_agreement(today)).model_copy(update={"anonymity": ANONYMITY})
     now = int(time.time())
     established = establish(agreement, 1, primes, secrets.token_bytes, now)
     federation = LocalFederation(established, directory, lambda: int(time.time()), secrets.token_bytes)

@@ -11,7 +11,7 @@ from api.party_app import Role, create_party_app
 from api.settings import Settings
 from api.worker import Workers
 from federation.coordinator import Arithmetic, Coordinator
-from federation.transport import HttpTransport
+from federation.transport import HttpTransport, probe_all
 from nodes.storage.engine import open_engine
 from nodes.storage.state import ProtocolState
 from protocol.messages import Ask, Evaluate, Look
@@ -38,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
         workers.stop()
 
     async def ready() -> bool:
+        await probe_all(transport, party.terms.agencies)
         return True
 
     return create_party_app(Role(coordinator.handle, LIMITS, ready), lifespan, "Concordat coordinator")

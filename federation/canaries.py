@@ -11,26 +11,20 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from federation.requester import Requester
-from federation.transport import Transport
+from federation.transport import PROBE_SECONDS, Transport
 from protocol.agreement.roster import COORDINATOR
 from protocol.agreement.rules import outcome
 from protocol.agreement.terms import CANARY, Terms
 from protocol.errors import IndeterminateError, PeerError
-from protocol.identifiers import Identifier, canonical
+from protocol.identifiers import Identifier, canary
 from protocol.lanes import Standing, vector
 from protocol.messages import Effect
 
-SCHEME: Final = "xx.canary"
 NOBODY: Final = "0"
 
 RIGHT_SECONDS = 600
 FIRST_PAUSE, LAST_PAUSE = 1, 300
 """Seconds between attempts that fail: doubled each time, so that a day of them stays within the nodes' 300 checks."""
-
-
-def canary(name: str) -> Identifier:
-    """The canary of an agency's id, or of `NOBODY`."""
-    return canonical(SCHEME, name)
 
 
 def known_answers(terms: Terms, requester: str) -> list[tuple[str, Identifier, Mapping[str, int]]]:
@@ -79,7 +73,7 @@ class CanaryWatch:
             IndeterminateError: who is not reachable, did not answer in `patience` seconds, or answered wrongly.
         """
         try:
-            await self._transport.probe(COORDINATOR)
+            await self._transport.probe(COORDINATOR, 2 * PROBE_SECONDS)  # it probes all agencies meanwhile
         except IndeterminateError:
             self.doubt()
             self.hope()

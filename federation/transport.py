@@ -7,7 +7,7 @@ arrives as the error it raised.
 import asyncio
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -18,7 +18,7 @@ from protocol.messages import Answer
 
 MEDIA_TYPE = "application/cbor"
 MAX_REPLY = Answer.LIMIT
-PROBE_SECONDS = 4.0
+PROBE_SECONDS = 3.0
 
 Handler = Callable[[str, bytes], Awaitable[bytes]]
 
@@ -36,8 +36,8 @@ class Transport(ABC):
         """
 
     @abstractmethod
-    async def probe(self, receiver: str) -> None:
-        """Ask a party whether it is ready; no message of the protocol, and free.
+    async def probe(self, receiver: str, seconds: float = PROBE_SECONDS) -> None:
+        """Ask a party whether it is ready, and wait for `seconds`; no message of the protocol, and free.
 
         Raises:
             IndeterminateError: it is not, or cannot be reached; names whom it waits for, or itself.
@@ -94,7 +94,7 @@ class _MemoryTransport(Transport):
     async def send(self, receiver: str, kind: str, data: bytes) -> bytes:
         return await self._network.deliver(self._sender, receiver, kind, data)
 
-    async def probe(self, receiver: str) -> None:
+    async def probe(self, receiver: str, seconds: float = PROBE_SECONDS) -> None:  # noqa: ARG002
         if not self._network.is_attached(receiver):
             raise IndeterminateError([receiver])
 
@@ -125,10 +125,10 @@ class HttpTransport(Transport):
             return reply
         raise _refusal(reply, receiver)
 
-    async def probe(self, receiver: str) -> None:
+    async def probe(self, receiver: str, seconds: float = PROBE_SECONDS) -> None:
         """GET `{url}/readyz`."""
         try:
-            async with asyncio.timeout(min(self._timeout, PROBE_SECONDS)):
+            async with asyncio.timeout(seconds):
                 response = await self._client.get(f"{self._urls()[receiver]}/readyz")
         except (TimeoutError, httpx.HTTPError, KeyError) as error:
             raise IndeterminateError([receiver]) from error
@@ -149,6 +149,19 @@ class HttpTransport(Transport):
                 if len(reply) > MAX_REPLY:
                     raise httpx.DecodingError("reply is too long")
         return response.status_code, bytes(reply)
+
+
+async def probe_all(transport: Transport, receivers: Iterable[str]) -> None:
+    """Probe parties, all at once.
+
+    Raises:
+        IndeterminateError: names those that are not ready.
+    """
+    receivers = list(receivers)
+    results = await asyncio.gather(*map(transport.probe, receivers), return_exceptions=True)
+    missing = [party for party, result in zip(receivers, results, strict=True) if isinstance(result, PeerError)]
+    if missing:
+        raise IndeterminateError(missing, "not ready:")
 
 
 def _refusal(reply: bytes, sender: str) -> PeerError:

@@ -25,7 +25,7 @@ from protocol.wire import MAX_SUBJECTS
 OVERFLOW = "cannot be entered: its bucket is full"
 """Why a listing is refused: with one more entry than B, a bucket could not be answered from."""
 
-_LOOKUP = 500
+_LISTINGS = 500
 
 Send = Callable[[bytes], Awaitable[bytes]]
 """Takes a signed `evaluate` to the coordinator and returns its reply."""
@@ -148,16 +148,16 @@ class Registrar:
 
 def _chunks(listings: Iterable[Listing]) -> Iterator[list[Listing]]:
     rest = iter(listings)
-    while chunk := list(islice(rest, _LOOKUP)):
+    while chunk := list(islice(rest, _LISTINGS)):
         yield chunk
 
 
 def _batches(numbered: Iterable[tuple[int, Listing]]) -> Iterator[list[tuple[int, Listing]]]:
-    """Cut into batches of at most 120 identifiers; a listing that has more makes a batch of its own."""
+    """Cut into batches of at most 120 identifiers and 500 listings; a longer listing makes a batch of its own."""
     batch: list[tuple[int, Listing]] = []
     identifiers: set[Identifier] = set()
     for number, listing in numbered:
-        if batch and len(identifiers.union(listing.identifiers)) > MAX_SUBJECTS:
+        if batch and (len(batch) == _LISTINGS or len(identifiers.union(listing.identifiers)) > MAX_SUBJECTS):
             yield batch
             batch, identifiers = [], set()
         batch.append((number, listing))

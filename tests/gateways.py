@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +13,6 @@ from fastapi import FastAPI
 
 from api.gateway_app import build
 from api.local import LocalFederation
-from federation.canaries import canary
 from federation.gateway import PATIENCE, Answer, Gateway
 from nodes.listings import Listing
 from nodes.storage.engine import open_engine
@@ -22,7 +21,7 @@ from protocol.agreement.roster import COORDINATOR
 from protocol.errors import PeerError
 from protocol.identifiers import Identifier, canonical
 from protocol.messages import Ask
-from tests.parties import AGENCIES, NOW, PURPOSE, REQUESTER, agreement, established, party
+from tests.parties import NOW, PURPOSE, REQUESTER, agreement, established, party
 from tests.unit.nodes.builders import make_listing
 
 T = TypeVar("T")
@@ -131,7 +130,8 @@ async def forever(_kind: str, _data: bytes) -> bytes:
     raise AssertionError
 
 
-def enter_canaries(office: Office, agencies: Sequence[str] = AGENCIES) -> None:
-    """Give agencies their canaries, as listings."""
+def spoil_canaries(office: Office, agencies: Sequence[str]) -> None:
+    """Let agencies give another answer to their canaries than everybody knows."""
     for agency in agencies:
-        asyncio.run(office.federation.enter(agency, [listing(agency, canary(agency), severity=3)]))
+        node = office.federation.nodes[agency]
+        node._canary = [replace(standing, disputed=True) for standing in node._canary]

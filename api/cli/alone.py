@@ -1,7 +1,8 @@
-"""Commands that need no federation running: the demonstration and the benchmark, each in one process."""
+"""Commands that need no federation running: the demonstration and the benchmark."""
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory, mkdtemp
@@ -13,8 +14,9 @@ from rich.console import Console
 from api.bench import questions, randomisers
 from api.cli.exits import BAD_INPUT, DONE, UNEXPECTED
 from api.cli.terminal import progress_bar, stop
-from api.demo.run import run
+from api.demo.run import Report, demo_agreement, run
 from api.demo.show import as_json, show
+from api.demo.stage import Processes
 from api.primes import MODULUS_BITS, find_primes
 
 
@@ -31,9 +33,14 @@ def demo(
         stop(BAD_INPUT, "--dir: not an empty directory", "Name one that is empty, or does not exist yet.")
     console = Console(stderr=json_)
     place = directory or Path(mkdtemp(prefix="concordat-demo-"))
+    report = Report()
     try:
         with progress_bar(console) as progress:
-            report = asyncio.run(run(place, progress))
+            with report.timed("keys"):
+                stage = Processes(place / "federation", demo_agreement(datetime.now(UTC).date()), progress)
+            progress("starting all parties", 0, None)
+            with report.timed("in all, beside keys"), stage:
+                run(stage, report, progress)
     finally:
         if not keep and directory is None:
             rmtree(place)
@@ -42,7 +49,7 @@ def demo(
     else:
         show(report, console)
         if keep or directory:
-            console.print(f"the parties' databases are in {place}")
+            console.print(f"the parties' directories are in {place / 'federation'}")
     raise typer.Exit(DONE if report.right else UNEXPECTED)
 
 

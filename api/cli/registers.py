@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -71,21 +72,23 @@ def import_(
     entry, snapshot = _preset(settings, register), _snapshot(format_, as_of)
     registrar = None if dry_run else _opened(lambda: open_registrar(settings))
     try:
-        with file.open("rb") as source, progress_bar(Console(stderr=True)) as progress:
-            size = file.stat().st_size
-            if snapshot is None:
-                reading = _Reading(read_csv(source, register, entry), CSV)
-            else:
-                reading = _Reading(read_ofac(source, register, entry, register, snapshot), OFAC)
+        data = file.read_bytes()
+    except OSError:
+        stop(BAD_INPUT, "FILE: cannot be read", "Name a file that is there.")
+    if snapshot is None:
+        reading = _Reading(read_csv(BytesIO(data), register, entry), CSV)
+    else:
+        reading = _Reading(read_ofac(BytesIO(data), register, entry, register, snapshot), OFAC)
+    lines = data.count(b"\n")
+    try:
+        with progress_bar(Console(stderr=True)) as progress:
 
             async def load() -> None:
                 async for entered in _entering(registrar, settings, reading.listings()):
                     reading.refuse(entered)
-                    progress("loading", source.tell(), size)
+                    progress("loading", reading.line, lines)
 
             asyncio.run(load())
-    except OSError:
-        stop(BAD_INPUT, "FILE: cannot be read", "Name a file that is there.")
     except RowError as error:
         stop(BAD_INPUT, str(error), "Correct the file; what was loaded before this line stays.")
     except IndeterminateError as error:
@@ -151,12 +154,14 @@ class _Reading:
         self._rows = rows
         self._first, self._others = _COLUMNS[format_]
         self._lines: list[int] = []
+        self.line = 0
         self.refused = 0
         self.loaded = 0
 
     def listings(self) -> Iterator[Listing]:
         """Those rows that are listings."""
         for row in self._rows:
+            self.line = row.line
             if isinstance(row.outcome, RowError):
                 self._report(row.outcome)
             else:

@@ -6,6 +6,7 @@ from datetime import date
 from functools import partial
 
 from api.demo.plain import PlainJoin
+from api.demo.stage import Subject
 from nodes.lifecycle import State
 from nodes.listings import Listing
 from protocol.identifiers import Identifier
@@ -17,11 +18,10 @@ States = Mapping[str, Sequence[State]]
 
 @dataclass(frozen=True)
 class Question:
-    """A case, and how a clerk would type its subject: scheme and value, not yet in canonical form."""
+    """A case, and its subject as a clerk would type it."""
 
     case: str
-    scheme: str
-    value: str
+    subject: Subject
 
 
 def choose(join: PlainJoin, listings: Sequence[Listing], requester: str, on: date) -> Iterator[Question]:
@@ -41,7 +41,7 @@ def choose(join: PlainJoin, listings: Sequence[Listing], requester: str, on: dat
         raise LookupError("no subject for a case of the demonstration")
 
     def ask(case: str, identifier: Identifier) -> Question:
-        return Question(case, identifier.scheme, identifier.value)
+        return Question(case, Subject(identifier.scheme, identifier.value))
 
     yield ask("on one sanctions list", first(lambda it: set(it) == {"sdn"}))
     yield ask("on both sanctions lists", first(lambda it: set(it) == {"sdn", "consolidated"}))
@@ -58,9 +58,9 @@ def choose(join: PlainJoin, listings: Sequence[Listing], requester: str, on: dat
     yield ask("asked by its second identifier", second.identifiers[1])
     typed = first(lambda it: _active(it) == {"tax-debarment"})
     spelt = typed.value.lower().translate({ord("1"): "１"})
-    yield Question("typed in lower case, full width and spaces", typed.scheme, f" {spelt[:9]} {spelt[9:]}")
-    yield Question("unknown to every register", "cn.uscc", "9111000010000106X1")
-    yield Question("malformed: a wrong check digit", "cn.uscc", "9111000010000106X2")
+    yield Question("in lower case, full width and spaces", Subject(typed.scheme, f" {spelt[:9]} {spelt[9:]}"))
+    yield Question("unknown to every register", Subject("cn.uscc", "9111000010000106X1"))
+    yield Question("malformed: a wrong check digit", Subject("cn.uscc", "9111000010000106X2"))
 
 
 def _is_only(wanted: State, states: States) -> bool:

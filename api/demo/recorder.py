@@ -26,6 +26,7 @@ class Recorder:
         self._client = httpx.AsyncClient(timeout=60, trust_env=False)
         app = FastAPI(openapi_url=None)
         app.add_api_route("/{sender}/{receiver}/v1/{kind}", self._forward, methods=["POST"])
+        app.add_api_route("/{sender}/{receiver}/readyz", self._probe, methods=["GET"])
         self._server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
@@ -57,4 +58,12 @@ class Recorder:
             return Response(status_code=502)
         if reply.status_code == httpx.codes.OK and len(reply.content) <= MAX_REPLY:
             self.records.append(Record(receiver, sender, kind, reply.content))
+        return Response(reply.content, reply.status_code, media_type=reply.headers.get("content-type"))
+
+    async def _probe(self, receiver: str) -> Response:
+        """Pass on whether a party is ready; no message of the protocol, so it is not kept."""
+        try:
+            reply = await self._client.get(f"{self._urls[receiver]}/readyz")
+        except httpx.TransportError:
+            return Response(status_code=502)
         return Response(reply.content, reply.status_code, media_type=reply.headers.get("content-type"))

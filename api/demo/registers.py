@@ -8,7 +8,7 @@ import csv
 import io
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from importlib.resources import files
 
@@ -26,6 +26,7 @@ SEED = 20261120
 FIRMS = 900
 FIRMS_A_REGISTER = 300
 REAL_FIRMS_A_REGISTER = 12
+DISPUTED_ROW = 6
 OFFICIAL = {"sdn": "ofac_sdn_entities.csv", "consolidated": "ofac_consolidated_entities.csv"}
 GROUNDS = {"wage-arrears": "unpaid-wages", "tax-debarment": "debarred", "judgments": "settlement-breach"}
 
@@ -33,40 +34,48 @@ _ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """One register as its agency loaded it: the listings, and how many rows were refused."""
+class Source:
+    """One register as its agency loads it: the file and its format, what it holds, how many rows are not usable.
+
+    `disputed` is the subject whose listing is flagged as disputed after loading, if any; its listing here says so.
+    """
 
     agency: str
     register: str
-    listings: tuple[Listing, ...]
+    format: str
+    content: bytes = field(repr=False)
+    listings: tuple[Listing, ...] = field(repr=False)
     refused: int
+    disputed: Identifier | None
 
 
-def load(agreement: Agreement, catalogue: Mapping[str, CatalogueEntry], today: date) -> list[Loaded]:
-    """Load every register of the demonstration's agreement through the importers, as of `today`."""
-    loaded: list[Loaded] = []
+def sources(agreement: Agreement, catalogue: Mapping[str, CatalogueEntry], today: date) -> list[Source]:
+    """Every register of the demonstration's agreement, read by the importers as of `today`."""
+    found: list[Source] = []
     for agency in agreement.agencies:
         for register in agency.registers:
             entry = catalogue[register.preset]
             if register.id in OFFICIAL:
-                rows = _official(register.id, entry, today)
+                content = (files("api.demo") / "data" / OFFICIAL[register.id]).read_bytes()
+                rows = read_ofac(io.BytesIO(content), register.id, entry, register.id, today)
+                found.append(_source(agency.id, register.id, "ofac", content, rows, today))
             else:
-                real = [item for known in loaded for listing in known.listings for item in listing.identifiers]
-                rows = read_csv(io.BytesIO(made_csv(register.id, real, today)), register.id, entry)
-            outcomes = [row.outcome for row in rows]
-            listings = tuple(
-                replace(outcome, disputed_since=today) if _is_disputed(outcome) else outcome
-                for outcome in outcomes
-                if isinstance(outcome, Listing)
-            )
-            refused = sum(isinstance(outcome, RowError) for outcome in outcomes)
-            loaded.append(Loaded(agency.id, register.id, listings, refused))
-    return loaded
+                real = [item for known in found for listing in known.listings for item in listing.identifiers]
+                content = made_csv(register.id, real, today)
+                rows = read_csv(io.BytesIO(content), register.id, entry)
+                found.append(_source(agency.id, register.id, "csv", content, rows, today))
+    return found
 
 
-def _official(register: str, entry: CatalogueEntry, today: date) -> Iterator[Row]:
-    data = (files("api.demo") / "data" / OFFICIAL[register]).read_bytes()
-    yield from read_ofac(io.BytesIO(data), register, entry, register, today)
+def _source(agency: str, register: str, format_: str, content: bytes, rows: Iterator[Row], today: date) -> Source:
+    outcomes = [row.outcome for row in rows]
+    listings = [outcome for outcome in outcomes if isinstance(outcome, Listing)]
+    refused = sum(isinstance(outcome, RowError) for outcome in outcomes)
+    disputed = None
+    if register not in OFFICIAL:
+        disputed = listings[DISPUTED_ROW].identifiers[0]
+        listings[DISPUTED_ROW] = replace(listings[DISPUTED_ROW], disputed_since=today)
+    return Source(agency, register, format_, content, tuple(listings), refused, disputed)
 
 
 def made_csv(register: str, real: Sequence[Identifier], today: date) -> bytes:
@@ -90,11 +99,6 @@ def made_csv(register: str, real: Sequence[Identifier], today: date) -> bytes:
             ]
         )
     return text.getvalue().encode()
-
-
-def _is_disputed(listing: Listing) -> bool:
-    """One in nine of the made listings."""
-    return listing.register not in OFFICIAL and int(listing.decision_ref.rpartition("-")[2]) % 9 == 6
 
 
 def _dates(number: int, today: date) -> tuple[date, date]:

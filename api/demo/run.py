@@ -1,37 +1,35 @@
-"""Run the demonstration: set up, load, ask, check against the plain join, and show who learned what."""
+"""The demonstration: load, ask, check every answer against the plain join, and show who learned what."""
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
-from pathlib import Path
+from typing import Any
+
+import yaml
 
 from api.demo.plain import Outcome, PlainJoin
 from api.demo.questions import Question, choose
-from api.demo.registers import load
+from api.demo.registers import sources
+from api.demo.stage import Stage, Subject
 from api.demo.views import View, views
-from api.local import LocalFederation
-from api.primes import MODULUS_BITS, Progress, find_primes
-from api.setup import establish
+from api.primes import Progress
+from federation.problem import MALFORMED, PREFIX
 from nodes.catalogue import load_catalogue
-from protocol.agreement.model import Agreement, Validity, parse
-from protocol.agreement.validator import validate
-from protocol.errors import IdentifierError, IndeterminateError
+from protocol.errors import IdentifierError
 from protocol.identifiers import Identifier, canonical
-from protocol.messages import Effect
 
 REQUESTER = "procurement-office"
-PURPOSE = "award-contract"
 BATCH = 60
-MALFORMED = "refused: malformed"
+REFUSED = "refused: malformed"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One question, its joint answer, the plain join's, and what it cost."""
+    """One question, its joint answer, the plain join's, and how long it took."""
 
     case: str
     answer: str
@@ -56,114 +54,95 @@ class Report:
     @property
     def right(self) -> bool:
         """Whether every decision is right and no name was found where none may be."""
-        return all(answer.right for answer in self.answers) and not any(
-            view.names_found for view in self.views.values()
-        )
+        found = sum(view.names_found for view in self.views.values())
+        return all(answer.right for answer in self.answers) and found == 0
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Note how long a step takes."""
+        started = time.perf_counter()
+        yield
+        self.seconds[step] = round(time.perf_counter() - started, 2)
 
 
-async def run(directory: Path, progress: Progress, primes: tuple[int, int] | None = None) -> Report:
-    """Run the whole demonstration with all databases under `directory`.
+def demo_agreement(today: date) -> str:
+    """The demonstration's agreement as YAML text, in force around `today`."""
+    document = yaml.safe_load((files("api.demo") / "agreement.yaml").read_text("utf-8"))
+    valid = {"from": today - timedelta(days=30), "until": today + timedelta(days=330)}
+    document["valid"] = {name: day.isoformat() for name, day in valid.items()}
+    return yaml.safe_dump(document, sort_keys=False)
 
-    `primes` spares the search for safe primes in tests; a real run finds its own.
-    """
-    report, today = Report(), datetime.now(UTC).date()
-    agreement, catalogue = demo_agreement(today), load_catalogue()
-    validate(agreement, {preset: entry.facts() for preset, entry in catalogue.items()})
-    with _timed(report, "safe primes"):
-        primes = primes or find_primes(MODULUS_BITS // 2, progress)
-    with _timed(report, "keys"):
-        progress("key generation, ceremony, tables", 0, None)
-        established = establish(agreement, 1, primes, secrets.token_bytes, _now())
-        federation = LocalFederation(established, directory, _now, secrets.token_bytes)
-    loaded = load(agreement, catalogue, today)
-    with _timed(report, "sealing"):
-        await federation.start()
-        for register in loaded:
-            total = sum(len(listing.identifiers) for listing in register.listings)
-            async for entered in federation.entering(register.agency, register.listings):
-                progress(f"sealing {register.register}", entered.done, len(register.listings))
+
+def run(stage: Stage, report: Report, progress: Progress) -> None:
+    """Run the demonstration on a stage and fill in its report."""
+    today, catalogue = datetime.now(UTC).date(), load_catalogue()
+    loaded = sources(stage.terms.agreement, catalogue, today)
+    with report.timed("loading and sealing"):
+        for number, source in enumerate(loaded):
+            progress(f"loading {source.register}", number, len(loaded))
+            stage.load(source)
             report.registers.append(
                 {
-                    "agency": register.agency,
-                    "register": register.register,
-                    "listings": len(register.listings),
-                    "identifiers": total,
-                    "rows without a usable identifier": register.refused,
+                    "agency": source.agency,
+                    "register": source.register,
+                    "listings": len(source.listings),
+                    "identifiers": sum(len(listing.identifiers) for listing in source.listings),
+                    "rows without a usable identifier": source.refused,
                 }
             )
-    listings = [listing for register in loaded for listing in register.listings]
-    join = PlainJoin(agreement, catalogue, listings)
+    listings = [listing for source in loaded for listing in source.listings]
+    join = PlainJoin(stage.terms.agreement, catalogue, listings)
     questions = list(choose(join, listings, REQUESTER, today))
     asked: list[Identifier] = []
-    with _timed(report, "questions"):
+    with report.timed("questions"):
         for number, question in enumerate(questions):
-            progress("questions", number, len(questions))
-            report.answers.append(await _ask(federation, join, question, asked, today))
-        report.answers.append(await _ask_many(federation, join, list(join.identifiers()), asked, today))
-    terms = federation.terms
-    agencies = {agency: established.secrets[agency].party(agency, terms) for agency in terms.agencies}
+            progress("asking", number, len(questions))
+            report.answers.append(_ask(stage, join, question, asked, today))
+        report.answers.append(_ask_many(stage, join, asked, today))
+    progress("reading what everybody received", 0, None)
     names = {listing.name for listing in listings if set(listing.identifiers) & set(asked)}
     canaries = [text.encode() for text in {identifier.value for identifier in asked} | names if len(text) > 6]
-    report.views = views(federation.network.records, terms, agencies, canaries)
-    return report
+    report.views = views(stage.records, stage.terms, stage.agencies, canaries)
 
 
-async def _ask(
-    federation: LocalFederation, join: PlainJoin, question: Question, asked: list[Identifier], today: date
-) -> Answer:
-    started = time.process_time()
-    expected = MALFORMED
+def _ask(stage: Stage, join: PlainJoin, question: Question, asked: list[Identifier], today: date) -> Answer:
+    expected = REFUSED
     try:
-        subject = canonical(question.scheme, question.value)
+        subject = canonical(question.subject.scheme, question.subject.value)
+    except IdentifierError:
+        pass
+    else:
         expected = _words(join.outcome(subject, REQUESTER, today))
         asked.append(subject)
-        answer = _words((await _check(federation, [subject], question.case))[0])
-    except IdentifierError:
-        answer = MALFORMED
-    except IndeterminateError as error:
-        answer = str(error)
-    return Answer(question.case, answer, expected, round(1000 * (time.process_time() - started)))
+    started = time.perf_counter()
+    (answer,) = stage.ask([question.subject], REQUESTER)
+    return Answer(question.case, _read(answer), expected, round(1000 * (time.perf_counter() - started)))
 
 
-async def _ask_many(
-    federation: LocalFederation, join: PlainJoin, subjects: list[Identifier], asked: list[Identifier], today: date
-) -> Answer:
-    """One array of subjects, drawn at random; right only if every single decision is."""
-    drawn = secrets.SystemRandom().sample(subjects, BATCH)
+def _ask_many(stage: Stage, join: PlainJoin, asked: list[Identifier], today: date) -> Answer:
+    """One batch of subjects, drawn at random; right only if every single decision is."""
+    drawn = secrets.SystemRandom().sample(list(join.identifiers()), BATCH)
     asked.extend(drawn)
-    started = time.process_time()
-    answers = [_words(outcome) for outcome in await _check(federation, drawn, "batch")]
+    started = time.perf_counter()
+    items = stage.ask([Subject(subject.scheme, subject.value) for subject in drawn], REQUESTER)
+    milliseconds = round(1000 * (time.perf_counter() - started))
     expected = [_words(join.outcome(subject, REQUESTER, today)) for subject in drawn]
-    agree = sum(map(str.__eq__, answers, expected))
-    milliseconds = round(1000 * (time.process_time() - started))
-    return Answer(f"an array of {BATCH} drawn at random", f"{agree} right", f"{BATCH} right", milliseconds)
+    agree = sum(map(str.__eq__, map(_read, items), expected))
+    return Answer(f"a batch of {BATCH} drawn at random", f"{agree} right", f"{BATCH} right", milliseconds)
 
 
-async def _check(federation: LocalFederation, subjects: list[Identifier], case: str) -> list[Outcome]:
-    decisions = await federation.requesters[REQUESTER].check(subjects, PURPOSE, case)
-    return [
-        Outcome(decision.body.having(Effect.APPLIES), decision.body.having(Effect.DISPUTED)) for decision in decisions
-    ]
+def _read(answer: Mapping[str, Any]) -> str:
+    """What an answer object says, in words."""
+    if answer.get("outcome") == "decided":
+        effects: dict[bool, list[str]] = {False: [], True: []}
+        for measure in answer["measures"]:
+            effects[measure["disputed"]].append(measure["id"])
+        return _words(Outcome(tuple(sorted(effects[False])), tuple(sorted(effects[True]))))
+    if answer.get("type") == PREFIX + MALFORMED:
+        return REFUSED
+    return f"indeterminate without {', '.join(answer.get('missing', ['?']))}"
 
 
 def _words(outcome: Outcome) -> str:
     parts = [*outcome.measures, *(f"{measure} (disputed)" for measure in outcome.disputed)]
     return ", ".join(parts) or "no measure"
-
-
-def demo_agreement(today: date) -> Agreement:
-    """The demonstration's agreement, in force around `today`."""
-    agreement = parse((files("api.demo") / "agreement.yaml").read_text("utf-8"))
-    valid = Validity.model_validate({"from": today - timedelta(days=30), "until": today + timedelta(days=330)})
-    return agreement.model_copy(update={"valid": valid})
-
-
-def _now() -> int:
-    return int(time.time())
-
-
-@contextmanager
-def _timed(report: Report, step: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    report.seconds[step] = round(time.perf_counter() - started, 2)

@@ -31,7 +31,7 @@ def show(report: Report, console: Console) -> None:
     registers = Table("agency", "register", "listings", "identifiers", "not usable", title="Registers, each at home")
     for row in report.registers:
         registers.add_row(*(str(value) for value in row.values()))
-    answers = Table("case", "joint decision", "plain join", "right", "CPU ms", title="Decisions")
+    answers = Table("case", "joint decision", "plain join", "right", "ms", title="Decisions")
     for answer in report.answers:
         right = "[green]yes" if answer.right else "[bold red]NO"
         answers.add_row(answer.case, answer.answer, answer.expected, right, str(answer.milliseconds))

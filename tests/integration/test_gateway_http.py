@@ -19,8 +19,8 @@ from api import logs
 from api.gateway_app import build
 from api.gateway_forms import MAX_BODY
 from federation.problem import MEDIA_TYPE, PREFIX
-from tests.gateways import BOTH, CASE, DISPUTED, NOBODY, ONE, TOKEN, Office, enter_canaries
-from tests.parties import AGENCIES, PURPOSE
+from tests.gateways import BOTH, CASE, DISPUTED, NOBODY, ONE, TOKEN, Office, spoil_canaries
+from tests.parties import PURPOSE
 
 SINGLE, MANY = "/v1/membership", "/v1/membership:batch"
 SECRET = "9111SECRET000010"  # noqa: S105  # stands for an identifier: must never come back
@@ -287,7 +287,6 @@ def test_agreements_say_what_may_be_asked(app: FastAPI) -> None:
 
 def test_state_is_told_without_a_token(tmp_path: Path) -> None:
     office = Office.create(tmp_path)
-    enter_canaries(office)
     app = office.app()
     for path in ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"):
         assert send(app, "GET", path, headers={"authorization": ""}).status_code == 200, path
@@ -295,7 +294,7 @@ def test_state_is_told_without_a_token(tmp_path: Path) -> None:
 
 def test_a_gateway_is_not_ready_while_an_agency_is_away_or_lies(tmp_path: Path) -> None:
     office = Office.create(tmp_path)
-    enter_canaries(office, AGENCIES[1:])
+    spoil_canaries(office, ["labour"])
     response = send(office.app(), "GET", "/readyz")
     assert_problem(response, 503, "indeterminate")
     assert response.json()["missing"] == ["labour"]

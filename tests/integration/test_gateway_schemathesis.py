@@ -11,7 +11,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi import checks
 
-from tests.gateways import TOKEN, Office, enter_canaries
+from tests.gateways import TOKEN, Office
 from tests.parties import PURPOSE
 
 CHECKS = [
@@ -34,7 +34,6 @@ SENT = settings(max_examples=80, deadline=None, derandomize=True, suppress_healt
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     office = Office.create(tmp_path_factory.mktemp("office"), quota=10**6)
-    enter_canaries(office)
     return office.app()
 
 

@@ -651,15 +651,16 @@ def test_garbage_is_refused_and_logged_whoever_sends_it(scene: Scene, data: byte
 
 
 def test_a_listing_whose_bucket_is_full_is_refused_and_the_others_load(tmp_path: Path) -> None:
-    """One bucket of three places, one of them the agency's canary's: of five subjects two find room."""
-    scene = Scene.create(tmp_path, {}, anonymity={"population": 500, "k_min": 400, "max_listings": 3})
-    assert (scene.federation.terms.bucket_bits, scene.federation.terms.bucket_size) == (0, 3)
+    """One bucket of three places, one of them the canary's: five subjects, three of them refused."""
+    figures = {"population": 500, "k_min": 400, "max_listings": 3}
+    scene = Scene.create(tmp_path, {}, anonymity=figures)
+    assert scene.federation.terms.bucket_size == 3
     entries = [listing("tax", firm(number), decision_ref=f"D {number}") for number in range(5)]
 
-    async def enter() -> list[int]:
-        return [at async for entered in scene.federation.entering("tax", entries) for at in entered.refused]
+    async def enter() -> list[Any]:
+        return [entered.refused async for entered in scene.federation.entering("tax", entries)]
 
-    assert asyncio.run(enter()) == [2, 3, 4]
+    assert asyncio.run(enter()) == [{2: 0, 3: 0, 4: 0}]
     assert [entry for _, entry in scene.federation.listings["tax"].all()] == entries[:2]
     applies = [effects["exclude"] for effects in scene.check(*(firm(number) for number in range(5)))]
     assert applies == [Effect.APPLIES] * 2 + [Effect.NONE] * 3

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from federation.canaries import LAST_PAUSE, RIGHT_SECONDS, canary, known_answers
+from federation.canaries import LAST_PAUSE, RIGHT_SECONDS, known_answers
 from federation.canaries import NOBODY as NO_CANARY
 from federation.gateway import Answer, Gateway
 from federation.problem import UnknownAgreementError
@@ -17,10 +17,10 @@ from protocol.agreement.roster import COORDINATOR
 from protocol.agreement.terms import CANARY
 from protocol.envelope import Envelope
 from protocol.errors import IdentifierError, IndeterminateError, NotGrantedError, PeerError, QuotaError
-from protocol.identifiers import canonical
+from protocol.identifiers import canary, canonical
 from protocol.messages import Ask, Decision, Effect, Evaluate
 from protocol.wire import MAX_SUBJECTS, payload_type, read
-from tests.gateways import BOTH, DISPUTED, DOOR, NOBODY, ONE, Office, enter_canaries, firm, forever
+from tests.gateways import BOTH, DISPUTED, DOOR, NOBODY, ONE, Office, firm, forever, spoil_canaries
 from tests.parties import AGENCIES, NOW, PURPOSE, REQUESTER, federation
 
 RESTRICTED = {"id": "exclude", "effect": "restriction", "disputed": False}
@@ -228,18 +228,21 @@ def test_one_arrays_failure_leaves_the_others_unaffected(office: Office) -> None
     assert sorted(outcomes, key=str) == [{"decided"}, {"decided"}, {"missing"}]
 
 
-def test_time_is_counted_from_the_last_decision(office: Office) -> None:
+def test_time_is_counted_from_the_last_decision(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long batch in which everybody answers is not cut; the twin: where nobody does, it is."""
+    monkeypatch.setattr("federation.gateway.MAX_SUBJECTS", 3)
+    monkeypatch.setattr("federation.gateway.ARRAYS_AT_ONCE", 1)
     honest = office.handler(COORDINATOR)
 
     async def slow(kind: str, data: bytes) -> bytes:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.15)
         return await honest(kind, data)
 
     office.disturb(COORDINATOR, slow)
-    subjects = [NOBODY] * 4 * MAX_SUBJECTS
-    assert all(isinstance(it, dict) for it in office.ask(*subjects, gateway=office.gateway(patience=2.0)))
-    assert missing(office.ask(*subjects, gateway=office.gateway(patience=0.2))) == {(COORDINATOR,)}
+    started, patience = time.monotonic(), 2.0
+    assert all(isinstance(it, dict) for it in office.ask(*[NOBODY] * 24, gateway=office.gateway(patience)))
+    assert time.monotonic() - started > patience
+    assert missing(office.ask(*[NOBODY] * 24, gateway=office.gateway(patience=0.2))) == {(COORDINATOR,)}
 
 
 def test_a_canarys_answer_follows_from_the_rules() -> None:
@@ -261,7 +264,6 @@ def check(gateway: Gateway) -> tuple[str, ...]:
 
 
 def test_canaries_answered_right_are_asked_again_after_ten_minutes(office: Office) -> None:
-    enter_canaries(office)
     gateway = office.gateway()
     assert check(gateway) == check(gateway) == ()
     assert office.asked() == 1
@@ -272,18 +274,16 @@ def test_canaries_answered_right_are_asked_again_after_ten_minutes(office: Offic
 
 def test_canaries_cost_nothing_of_the_quota(tmp_path: Path) -> None:
     office = Office.create(tmp_path, quota=1)
-    enter_canaries(office)
     assert check(office.gateway()) == ()
     assert measures(office.ask(ONE)) == [[RESTRICTED]]
 
 
 def test_agencies_that_answer_their_canary_wrongly_are_named(office: Office) -> None:
-    enter_canaries(office, [agency for agency in AGENCIES if agency not in {"court", "market"}])
+    spoil_canaries(office, ["court", "market"])
     assert check(office.gateway()) == ("court", "market")
 
 
 def test_who_is_away_is_named_and_canaries_are_asked_seldom_until_it_is_back(office: Office) -> None:
-    enter_canaries(office)
     gateway, honest = office.gateway(), office.handler("court")
     office.federation.network.detach("court")
     for _ in range(3600):
@@ -296,7 +296,6 @@ def test_who_is_away_is_named_and_canaries_are_asked_seldom_until_it_is_back(off
 
 
 def test_a_question_without_decision_puts_the_canaries_in_doubt(office: Office) -> None:
-    enter_canaries(office)
     gateway = office.gateway()
     assert check(gateway) == ()
     office.federation.network.detach("court")
@@ -305,7 +304,6 @@ def test_a_question_without_decision_puts_the_canaries_in_doubt(office: Office) 
 
 
 def test_a_coordinator_that_is_away_costs_no_canaries(office: Office) -> None:
-    enter_canaries(office)
     gateway, honest = office.gateway(), office.handler(COORDINATOR)
     office.federation.network.detach(COORDINATOR)
     asked = len(office.federation.network.records)
