@@ -24,7 +24,7 @@ from protocol.messages import Ask, Evaluate, Open, Prove
 from protocol.paillier import Randomiser
 
 LIMITS = {kind.TYPE: kind.LIMIT for kind in (Evaluate, Ask, Open, Prove)}
-_RETRY_SECONDS = 0.5
+_PAUSE_SECONDS = 0.5
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
         return reply
 
     async def seal_pending() -> None:
-        """Seal what waits, as often as it takes: the keyholders may not be up yet."""
+        """Seal what waits, whenever something does: keyholders may be late, and imports may run while C is down."""
         while True:
             try:
                 async for batch in registrar.seal_pending(
@@ -47,9 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
                     log.info("sealed", identifiers=batch.identifiers, refused=len(batch.refused))
             except PeerError as error:
                 log.warning("sealing", error=type(error).__name__)
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                return
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -6,7 +6,6 @@ never a partial one.
 """
 
 import asyncio
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,6 +15,7 @@ from federation.problem import UnknownAgreementError
 from federation.requester import Requester
 from federation.transport import Transport
 from protocol.agreement.roster import COORDINATOR
+from protocol.certificate import to_json
 from protocol.codec import Random
 from protocol.errors import IndeterminateError, NotGrantedError, PeerError, QuotaError
 from protocol.identifiers import Identifier
@@ -195,7 +195,6 @@ class Gateway:
         """Put a verified decision into words; nothing in it depends on who listed the subject."""
         effects = decision.body.measures
         listed = [it for it in self._agreement.measures if effects.get(it.id, Effect.NONE) != Effect.NONE]
-        envelope = decision.envelope
         return {
             "outcome": "decided",
             "measures": [
@@ -208,11 +207,7 @@ class Gateway:
             "valid_until": _timestamp(decision.header.expires),
             "agencies": {"required": len(self._party.terms.agencies), "answered": decision.body.agencies},
             "notice": [{"measure": it.id, "text": it.notice, "door": door} for it in listed],
-            "certificate": {
-                "payload": b64encode(envelope.payload).decode(),
-                "payloadType": envelope.payload_type,
-                "signatures": [{"keyid": COORDINATOR, "sig": b64encode(envelope.signature).decode()}],
-            },
+            "certificate": to_json(decision.envelope),
         }
 
 

@@ -95,8 +95,8 @@ def import_(
         stop(INDETERMINATE, str(error), "What was loaded stays; run the same command again to load the rest.")
     except PeerError as error:
         stop(REFUSED, str(error), "What was loaded stays. Whoever runs the federation can say why it refuses.")
-    done = "could be loaded; nothing was stored" if dry_run else "loaded"
-    typer.echo(f"{reading.loaded} listings {done}, {reading.refused} rows refused")
+    loaded, stored = ("could be loaded", "; nothing was stored") if dry_run else ("loaded", "")
+    typer.echo(f"{reading.loaded} {loaded}, {reading.refused} refused{stored}")
     raise typer.Exit(PARTLY if reading.refused else DONE)
 
 
@@ -144,7 +144,7 @@ def dispute(
     for number, listing in found:
         if end or listing.disputed_since is None:
             store.dispute(number, None if end else datetime.now(UTC).date())
-    typer.echo(f"{len(found)} listings {'not disputed any more' if end else 'disputed'}")
+    typer.echo(f"{'no longer disputed' if end else 'disputed'}: {len(found)}")
 
 
 class _Reading:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from api import keystore
 from api.cli import app
 from api.home import Home, write_urls
 from api.local import LocalFederation
+from api.setup import Established
 from federation.problem import from_error
 from nodes.importers.concordat_csv import REQUIRED
 from protocol.agreement.model import Register
@@ -46,14 +48,25 @@ def now() -> int:
     return int(time.time())
 
 
+def found(preset: str, **document: Any) -> Established:
+    """A new epoch in which `tax` keeps a register of this preset."""
+    text = agreement(valid=VALID, **document)
+    registers = (Register(id="tax-register", preset=preset),)
+    agencies = [it.model_copy(update={"registers": registers}) if it.id == "tax" else it for it in text.agencies]
+    return established(text.model_copy(update={"agencies": tuple(agencies)}))
+
+
+@cache
+def epoch(preset: str) -> Established:
+    """The same, made once a test process."""
+    return found(preset)
+
+
 class Scene:
     """A federation in this process, of which the agency `tax` has its directory under DIR, keys and all."""
 
     def __init__(self, directory: Path, preset: str = "debarment", **document: Any) -> None:
-        text = agreement(valid=VALID, **document)
-        registers = (Register(id="tax-register", preset=preset),)
-        agencies = [it.model_copy(update={"registers": registers}) if it.id == "tax" else it for it in text.agencies]
-        of = established(text.model_copy(update={"agencies": tuple(agencies)}))
+        of = epoch(preset) if not document else found(preset, **document)
         self.home = Home(directory)
         self.federation = LocalFederation(of, directory, now, secrets.token_bytes)
         self.store = self.federation.listings["tax"]
@@ -161,14 +174,14 @@ class TestReport:
         result = scene.load(file)
         assert result.exit_code == 5
         assert result.stderr.splitlines() == REFUSED
-        assert result.stdout == "3 listings loaded, 2 rows refused\n"
+        assert result.stdout == "3 loaded, 2 refused\n"
         assert SECRET not in result.output
         assert scene.references() == ["D 1", "D 3", "D 5"]
 
     def test_all_loaded(self, scene: Scene, tmp_path: Path) -> None:
         result = scene.load(write(tmp_path / "good.csv", [row(1), row(2)]))
         assert (result.exit_code, result.stderr) == (0, "")
-        assert result.stdout == "2 listings loaded, 0 rows refused\n"
+        assert result.stdout == "2 loaded, 0 refused\n"
 
     def test_a_long_reason_is_not_wrapped(self, scene: Scene, tmp_path: Path) -> None:
         rows = [row(1, expires_on="2999-01-01"), row(2, identifier_scheme="[bold]no such scheme[/bold]")]
@@ -197,7 +210,7 @@ class TestReport:
         path.write_text("\n".join(rows) + "\n")
         for options, day in ((("--as-of", "2026-09-01"), "2026-09-01"), ((), str(TODAY))):
             result = scene.load(path, "--format", "ofac", *options)
-            assert (result.exit_code, result.stdout) == (5, "1 listings loaded, 1 rows refused\n")
+            assert (result.exit_code, result.stdout) == (5, "1 loaded, 1 refused\n")
             assert result.stderr.startswith("line 2, column remarks: ")
             *_, (_, listing) = scene.store.all()
             assert (str(listing.decided_on), str(listing.served_on)) == (day, day)
@@ -279,7 +292,7 @@ class TestRunning:
                 "line 3, column other_identifiers: cannot be entered: its bucket is full",
                 "line 5, column identifier: cannot be entered: its bucket is full",
             ]
-            assert result.stdout == "2 listings loaded, 2 rows refused\n"
+            assert result.stdout == "2 loaded, 2 refused\n"
             assert scene.check(firm(1), firm(0), firm(2), firm(4)) == [
                 *(Effect.APPLIES, Effect.NONE, Effect.APPLIES, Effect.NONE)
             ]

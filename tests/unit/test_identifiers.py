@@ -218,6 +218,13 @@ class TestBytes:
         assert to_bytes(one) != to_bytes(other)
 
 
+def test_a_legal_entity_identifier_has_twenty_characters() -> None:
+    """python-stdnum checks its digits only: `1` would pass."""
+    for value in ("1", "213800KUD8LAJWSQ9D150"):
+        with pytest.raises(IdentifierError, match="lei: wrong length"):
+            canonical("lei", value)
+
+
 class TestBirthDate:
     @pytest.mark.parametrize(
         ("scheme", "value", "born"),
