@@ -11,7 +11,6 @@ from typing import Final, Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlmodel import Session
 
 Database = Literal["listings", "state"]
 
@@ -60,10 +59,10 @@ def version_table(database: Database) -> str:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Session]:
-    """A session that writes: committed at the end of the block, rolled back if it raises."""
-    with Session(engine.execution_options(writes=True)) as session, session.begin():
-        yield session
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A connection that writes: committed at the end of the block, rolled back if it raises."""
+    with engine.execution_options(writes=True).begin() as connection:
+        yield connection
 
 
 def forget_log(engine: Engine) -> None:

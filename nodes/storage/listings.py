@@ -172,8 +172,7 @@ class ListingStore:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with writing(self._engine) as session:
-            connection = session.connection()
+        with writing(self._engine) as connection:
             if connection.dialect.name == "postgresql":
                 # As on SQLite, where a writer is alone: or two could each take the last place of a bucket.
                 connection.execute(text("LOCK TABLE listing IN SHARE ROW EXCLUSIVE MODE"))

@@ -8,7 +8,7 @@ and requesters are ids, sessions 16 bytes, times Unix seconds.
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import BigInteger, Engine, TextClause, text
+from sqlalchemy import BigInteger, Connection, Engine, TextClause, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, select
 
@@ -137,17 +137,17 @@ class ProtocolState:
             return list(database.exec(select(LogEntry).order_by(col(LogEntry.number))))
 
 
-def _claimed(database: Session, claim: TextClause, values: dict[str, object]) -> bool:
-    return database.connection().execute(claim, values).rowcount == 1
+def _claimed(database: Connection, claim: TextClause, values: dict[str, object]) -> bool:
+    return database.execute(claim, values).rowcount == 1
 
 
-def _charge(database: Session, kind: str, sender: str, amount: int, allowance: Allowance, now: int) -> None:
+def _charge(database: Connection, kind: str, sender: str, amount: int, allowance: Allowance, now: int) -> None:
     charge = {"kind": kind, "sender": sender, "period": allowance.period, "amount": amount, "limit": allowance.limit}
     if amount > allowance.limit or not _claimed(database, _CHARGE, charge):
         raise QuotaError("the quota does not cover this request", retry_after=max(1, allowance.ends - now))
 
 
-def _log(database: Session, kind: str, header: Header | None, m: int, outcome: str, now: int) -> None:
+def _log(database: Connection, kind: str, header: Header | None, m: int, outcome: str, now: int) -> None:
     sender, purpose = (header.sender, header.purpose) if header else ("", "")
     entry = {"time": now, "kind": kind, "sender": sender, "purpose": purpose, "m": m, "outcome": outcome}
     database.execute(_LOG, entry)
