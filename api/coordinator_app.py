@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from api.party_app import Role, create_party_app
 from api.settings import Settings
 from api.worker import Workers
+from api.zetas import ZetaStock
 from federation.coordinator import Arithmetic, Coordinator
 from federation.transport import HttpTransport, probe_all
 from nodes.storage.engine import open_engine
@@ -48,5 +49,5 @@ def build_arithmetic(settings: Settings) -> Arithmetic:
     """Build what a worker process holds."""
     held, _ = settings.secrets()
     terms = settings.terms
-    randomiser = Randomiser.create(terms.public_key, secrets.token_bytes)
+    randomiser = ZetaStock(Randomiser.create(terms.public_key, secrets.token_bytes), secrets.token_bytes)
     return Arithmetic(held.party(settings.party, terms), randomiser, secrets.token_bytes)

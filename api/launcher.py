@@ -32,7 +32,7 @@ class Launcher:
     """The parties of one directory as processes; nothing is remembered but what lies in the directory."""
 
     def __init__(self, home: Home, agreement: Agreement) -> None:
-        self._home = home
+        self._home = Home(home.directory.resolve())
         self._agreement = agreement
         self._parties = parties(agreement)
 

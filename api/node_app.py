@@ -13,6 +13,7 @@ from api.logs import log
 from api.party_app import Role, create_party_app
 from api.settings import Settings
 from api.worker import Workers
+from api.zetas import ZetaStock
 from federation.transport import HttpTransport
 from nodes.catalogue import load_catalogue
 from nodes.service import Node, Shares
@@ -75,7 +76,7 @@ def build_node(settings: Settings) -> Node:
         open_listings(settings, node_key),
         ProtocolState(open_engine(settings.database("state"))),
         load_catalogue(),
-        Randomiser.create(terms.public_key, secrets.token_bytes),
+        ZetaStock(Randomiser.create(terms.public_key, secrets.token_bytes), secrets.token_bytes),
         lambda: int(time.time()),
         secrets.token_bytes,
     )

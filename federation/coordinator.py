@@ -19,7 +19,7 @@ from protocol.errors import (
     PeerError,
 )
 from protocol.messages import Ask, Evaluate, Evaluated, Look, Open, Prove
-from protocol.paillier import Randomiser
+from protocol.paillier import Zetas
 from protocol.rounds import coordinator as rounds
 from protocol.rounds.keyholder import receive_evaluate
 from protocol.rounds.ledger import Ledger, refusals_logged
@@ -32,7 +32,7 @@ T = TypeVar("T")
 class Arithmetic:
     """The coordinator's heavy part, without I/O: run in place, or by a worker process that builds its own."""
 
-    def __init__(self, party: Party, randomiser: Randomiser, random: Random) -> None:
+    def __init__(self, party: Party, randomiser: Zetas, random: Random) -> None:
         self._party = party
         self._randomiser = randomiser
         self._random = random

@@ -28,7 +28,8 @@ QUESTION: Final = "question"
 """Under this kind the ledger counts what the gateway's users ask."""
 PATIENCE = 27.0
 """Seconds; with what is around a question, it is decided or indeterminate within 30."""
-ARRAYS_AT_ONCE = 3
+ARRAYS_AT_ONCE = 6
+"""Of all who ask; the others wait here, where nothing has begun that could time out elsewhere."""
 PAUSES: Final = (0.0, 0.3, 1.5)
 """Seconds before each session that a question is tried in."""
 
@@ -59,6 +60,7 @@ class Gateway:
         self._clock = clock
         self._random = random
         self._patience = patience
+        self._at_once = asyncio.Semaphore(ARRAYS_AT_ONCE)
         self._requester = Requester(party, transport, clock, random)
         self._canaries = CanaryWatch(self._requester, transport, party.terms, party.id, clock)
 
@@ -129,11 +131,11 @@ class Gateway:
         """Ask all arrays; what hangs ends `patience` seconds after the last array that was decided."""
         results: dict[int, list[Answer | PeerError]] = {}
         missing: set[str] = set()
-        loop, at_once = asyncio.get_running_loop(), asyncio.Semaphore(ARRAYS_AT_ONCE)
+        loop = asyncio.get_running_loop()
         arrays = {start: subjects[start : start + MAX_SUBJECTS] for start in range(0, len(subjects), MAX_SUBJECTS)}
 
         async def one(start: int) -> None:
-            async with at_once:
+            async with self._at_once:
                 try:
                     decisions = await self._ask_array(arrays[start], purpose, case)
                 except PeerError as error:

@@ -18,7 +18,7 @@ from protocol.errors import DecodeError, IndeterminateError, NotGrantedError, Sp
 from protocol.lanes import Standing, vector
 from protocol.messages import Ask, Evaluate, Open, Prove
 from protocol.opening import OpeningShare
-from protocol.paillier import Randomiser
+from protocol.paillier import Zetas
 from protocol.rounds import agency, keyholder
 from protocol.rounds.ledger import Ledger, refusals_logged
 from protocol.rounds.party import Party
@@ -45,7 +45,7 @@ class Node:
         listings: ListingStore,
         ledger: Ledger,
         catalogue: Mapping[str, CatalogueEntry],
-        randomiser: Randomiser,
+        randomiser: Zetas,
         clock: Callable[[], int],
         random: Random,
     ) -> None:

@@ -8,6 +8,7 @@ private keys open ours and ours open `phe`'s. Randomisers follow Damgård, Jurik
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import gmpy2
 from gmpy2 import mpz
@@ -83,6 +84,13 @@ class PublicKey:
             raise CiphertextError("ciphertext is outside 1..N²-1")
         if gmpy2.gcd(ciphertext, self.n) != 1:
             raise CiphertextError("ciphertext shares a factor with N")
+
+
+class Zetas(Protocol):
+    """Where fresh randomisers come from; no ζ is ever given out twice."""
+
+    def fresh(self, random: Random) -> int:
+        """Return a fresh ζ, an encryption of zero."""
 
 
 @dataclass(frozen=True)

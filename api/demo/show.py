@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 
 from api.demo.run import Report
 
@@ -31,7 +31,10 @@ def show(report: Report, console: Console) -> None:
     registers = Table("agency", "register", "listings", "identifiers", "not usable", title="Registers, each at home")
     for row in report.registers:
         registers.add_row(*(str(value) for value in row.values()))
-    answers = Table("case", "joint decision", "plain join", "right", "ms", title="Decisions")
+    answers = Table(
+        *(Column(name, overflow="fold") for name in ("case", "joint decision", "plain join", "right", "ms")),
+        title="Decisions",
+    )
     for answer in report.answers:
         right = "[green]yes" if answer.right else "[bold red]NO"
         answers.add_row(answer.case, answer.answer, answer.expected, right, str(answer.milliseconds))

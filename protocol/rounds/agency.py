@@ -14,7 +14,7 @@ from protocol.errors import BucketOverflowError, CommitmentError, DecodeError
 from protocol.hpke import unseal
 from protocol.lanes import encode
 from protocol.messages import KIB, Answer, Ask, SealedAsk
-from protocol.paillier import Randomiser, ciphertext_to_bytes
+from protocol.paillier import Zetas, ciphertext_to_bytes
 from protocol.rounds.party import AGENCIES, Party
 from protocol.sealing import ask_commitment, build_block, mask, question_secret, session_key, tag
 from protocol.wire import Signed, from_map
@@ -57,7 +57,7 @@ def answer(
     party: Party,
     asked: Asked,
     buckets: Mapping[int, Sequence[tuple[bytes, Sequence[int]]]],
-    randomiser: Randomiser,
+    randomiser: Zetas,
     random: Random,
     now: int,
 ) -> bytes:

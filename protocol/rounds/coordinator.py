@@ -19,7 +19,7 @@ from protocol.errors import (
 from protocol.lanes import CHECK_BITS, check, check_factor, decode, split_slots
 from protocol.messages import Answer, Ask, Decide, Decision, Effect, Look, Open, Opened, Prove, Proved
 from protocol.opening import challenge, combine, verify_share
-from protocol.paillier import Randomiser, ciphertext_from_bytes
+from protocol.paillier import Zetas, ciphertext_from_bytes
 from protocol.rounds.party import AGENCIES, Party
 from protocol.sealing import TAG_BYTES, decision_binding, mask, read_block, tag
 from protocol.wire import Signed, write
@@ -113,7 +113,7 @@ def add(
     party: Party,
     session: Session,
     answers: Mapping[str, Sequence[int | None]],
-    randomiser: Randomiser,
+    randomiser: Zetas,
     random: Random,
 ) -> Sums:
     """Add over agencies, give each subject's sum its check, pack them in random order, re-randomise each chunk.

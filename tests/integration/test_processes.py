@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -172,6 +173,20 @@ def test_whoever_is_killed_comes_back_whole_and_what_hangs_is_named_in_time(tmp_
             concordat("up", home, "--wait")
             items = ask(home, subjects)
             assert [[(it["id"], it["disputed"]) for it in item["measures"]] for item in items] == expected
+
+        # And at moments nobody chose, in the middle of questions: what is decided all the same is right.
+        numbers = random.Random(11)  # noqa: S311
+        with ThreadPoolExecutor(1) as client:
+            for party in ("coordinator", "agencies/tax", "agencies/court", "coordinator"):
+                asking = client.submit(ask, home, subjects)
+                time.sleep(numbers.uniform(0.01, 0.3))
+                os.kill(int((home / party / "pid").read_text()), signal.SIGKILL)
+                concordat("up", home, "--wait")
+                for item, wanted in zip(asking.result(), expected, strict=True):
+                    if item["outcome"] == "decided":
+                        assert [(it["id"], it["disputed"]) for it in item["measures"]] == wanted
+                    else:
+                        assert item["missing"] in (["coordinator"], ["tax"], ["court"])
 
         process = int((home / "agencies/market/pid").read_text())
         os.kill(process, signal.SIGSTOP)

@@ -21,6 +21,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from gmpy2 import mpz
 from pydantic import BaseModel
 
+from api import coordinator_app, keystore, node_app, problems
+from federation import problem, transport
+from federation.canaries import LAST_PAUSE, NOBODY, RIGHT_SECONDS
+from nodes.service import CANARY_SEVERITY
 from nodes.storage.state import GRACE
 from protocol import ceremony, codec, dkg, errors, labels, messages, opening, oprf, sealing, shamir, wire
 from protocol.agreement import model
@@ -34,7 +38,7 @@ from protocol.codec import concat, digest, i2osp, os2ip
 from protocol.envelope import pae
 from protocol.group import scalar_base_mult, scalar_from_int
 from protocol.hpke import unseal
-from protocol.identifiers import canonical, to_bytes
+from protocol.identifiers import CANARY_SCHEME, canary, canonical, to_bytes
 from protocol.lanes import Lane, LaneKind, LaneLayout, check_factor, encode, split_slots
 from protocol.paillier import PublicKey, Randomiser
 from protocol.wire import Header, payload_type, read, write
@@ -177,6 +181,50 @@ def test_the_agreements_table_names_every_field() -> None:
     assert seen <= said
 
 
+# Transport, canaries, keys at rest
+
+
+def test_every_endpoint_between_parties_stands_with_its_size_limit() -> None:
+    said = {(row[0], bare(row[1]), number(row[3])) for row in table("4.9 Transport")}
+    served = (("C", coordinator_app.LIMITS), ("agency", node_app.LIMITS))
+    assert said == {(party, f"POST /v1/{kind}", limit) for party, limits in served for kind, limit in limits.items()}
+    assert f"`Content-Type: {transport.MEDIA_TYPE}`" in SPEC
+    assert f"no more than {transport.MAX_REPLY} bytes of a reply" in SPEC
+    assert f"asked for {transport.PROBE_SECONDS:g} seconds" in " ".join(SPEC.split())
+    assert f"no more than the limit, for {problems.BODY_SECONDS:g} seconds" in SPEC
+
+
+def test_every_error_between_parties_is_the_problem_that_the_table_says() -> None:
+    rows = {bare(row[1]): (int(row[0]), row[2]) for row in table("4.10 Problem documents")}
+    assert {name: status for name, (status, _) in rows.items()} == {
+        name: status for name, status in problem.STATUS.items() if name != problem.UNKNOWN_AGREEMENT
+    }
+    said = {error: name for name, (_, cell) in rows.items() for error in re.findall(r"`(\w+Error)`", cell)}
+    assert said == {
+        name: kind for name in peer_errors() if (kind := _kind_of(getattr(errors, name))) != problem.MALFORMED
+    }
+
+
+def _kind_of(error: type[errors.PeerError]) -> str:
+    return problem.kind_of(error.__new__(error))
+
+
+def test_canaries_are_as_the_specification_says() -> None:
+    text = " ".join(SPEC.split())
+    assert f"identifier of scheme `{CANARY_SCHEME}` whose value is A's id" in text
+    assert f"`quality-office` is `{canary('quality-office').value}`" in text
+    assert f"`{CANARY_SCHEME}` with the value `{NOBODY}` is no agency's" in text
+    assert f"one undisputed listing of severity {CANARY_SEVERITY} in each of A's registers" in text
+    assert f"older than {RIGHT_SECONDS} seconds" in text
+    assert f"twice as long each time up to {LAST_PAUSE}" in text
+
+
+def test_keys_at_rest_are_derived_as_the_specification_says() -> None:
+    iterations, lanes, memory = keystore._ITERATIONS, keystore._LANES, keystore._MEMORY_KIB >> 10
+    assert f"{memory} MiB, {iterations} passes, {lanes} lanes" in SPEC
+    assert f"a {keystore._SALT_BYTES}-byte salt, a {keystore._NONCE_BYTES}-byte nonce" in " ".join(SPEC.split())
+
+
 # Errors, leakage, references
 
 
@@ -217,8 +265,8 @@ def test_every_file_that_the_documents_name_exists_and_they_stand_alone() -> Non
 
 
 def test_every_check_that_the_threat_model_names_exists() -> None:
-    named = set(re.findall(r"`((?:[a-z]+\.)+\w+)\(\)`", THREATS))
-    assert len(named) > 10
+    named = set(re.findall(r"`((?:\w+\.)+\w+)\(\)`", THREATS))
+    assert len(named) > 30
     for name in sorted(named):
         module, *attributes = _module_and_rest(name)
         target: Any = module

@@ -1,0 +1,112 @@
+"""A whole federation gives right answers: those of a plain join of all registers, as they stand at that moment."""
+
+import asyncio
+import random as seeded
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from api.demo.plain import PlainJoin
+from nodes.catalogue import load_catalogue
+from nodes.listings import Listing
+from protocol.agreement.roster import COORDINATOR
+from protocol.errors import NotGrantedError
+from protocol.messages import Effect, Evaluate, Open
+from protocol.wire import MAX_SUBJECTS
+from tests.federations import BOTH, DISPUTED, EXPIRED, NOBODY, NONE, NOTIFIED, ONE, SECOND, TODAY, Scene, firm, listing
+from tests.parties import AGENCIES, PURPOSE, REQUESTER, forged
+
+
+def test_each_subject_is_decided_by_its_listings_as_they_stand(scene: Scene) -> None:
+    assert scene.check(BOTH, ONE, DISPUTED, EXPIRED, NOTIFIED, NOBODY, SECOND) == [
+        {"exclude": Effect.APPLIES, "scrutinise": Effect.APPLIES},
+        {"exclude": Effect.APPLIES, "scrutinise": Effect.NONE},
+        {"exclude": Effect.DISPUTED, "scrutinise": Effect.NONE},
+        NONE,
+        NONE,
+        NONE,
+        {"exclude": Effect.APPLIES, "scrutinise": Effect.NONE},
+    ]
+
+
+def made_registers() -> dict[str, list[Listing]]:
+    """Listings in every state, several of one subject at an agency, some with two or three identifiers."""
+    numbers = seeded.Random("local federation")  # noqa: S311  # made data
+    registers: dict[str, list[Listing]] = {agency: [] for agency in AGENCIES}
+    for number in range(150):
+        agency = numbers.choice(AGENCIES)
+        identifiers = [firm(numbers.randrange(60)) for _ in range(numbers.choice((1, 1, 2, 3)))]
+        registers[agency].append(
+            listing(
+                agency,
+                *dict.fromkeys(identifiers),
+                severity=numbers.randint(1, 3),
+                decision_ref=f"D {number}",
+                decided_on=numbers.choice((date(2026, 3, 1), date(2020, 3, 1))),
+                served_on=numbers.choice((date(2026, 3, 5), TODAY - timedelta(days=3))),
+                disputed_since=numbers.choice((None, None, TODAY)),
+            )
+        )
+    return registers
+
+
+def test_a_federation_answers_as_a_plain_join_of_all_registers(tmp_path: Path) -> None:
+    registers = made_registers()
+    scene = Scene.create(tmp_path, registers)
+    join = PlainJoin(
+        scene.federation.terms.agreement, load_catalogue(), [entry for many in registers.values() for entry in many]
+    )
+    subjects = [*join.identifiers(), *(firm(number) for number in range(1000, 1040))]
+    for start in range(0, len(subjects), MAX_SUBJECTS):
+        batch = subjects[start : start + MAX_SUBJECTS]
+        for subject, effects in zip(batch, scene.check(*batch), strict=True):
+            expected = join.outcome(subject, REQUESTER, TODAY)
+            assert {name for name, effect in effects.items() if effect is Effect.APPLIES} == set(expected.measures)
+            assert {name for name, effect in effects.items() if effect is Effect.DISPUTED} == set(expected.disputed)
+
+
+def test_a_dispute_acts_on_the_very_next_question_and_so_does_its_end(fresh: Scene) -> None:
+    store = fresh.federation.listings["tax"]
+    number = next(number for number, entry in store.all() if ONE in entry.identifiers)
+    assert fresh.check(ONE)[0]["exclude"] is Effect.APPLIES
+    store.dispute(number, TODAY)
+    assert fresh.check(ONE)[0]["exclude"] is Effect.DISPUTED
+    store.dispute(number, None)
+    assert fresh.check(ONE)[0]["exclude"] is Effect.APPLIES
+    store.remove([number])
+    assert fresh.check(ONE)[0] == NONE
+
+
+def test_a_term_ends_without_anything_having_to_run(tmp_path: Path) -> None:
+    scene = Scene.create(tmp_path, {"tax": [listing("tax", ONE, expires_on=TODAY)]})
+    assert scene.check(ONE)[0]["exclude"] is Effect.APPLIES
+    scene.clock.now += 86_400
+    assert scene.check(ONE)[0] == NONE
+
+
+def test_a_listing_counts_from_the_moment_it_is_sealed(fresh: Scene) -> None:
+    assert fresh.check(NOBODY)[0] == NONE
+    asyncio.run(fresh.federation.enter("customs", [listing("customs", NOBODY)]))
+    assert fresh.check(NOBODY)[0]["exclude"] is Effect.APPLIES
+
+
+def test_a_requester_asks_for_its_own_purposes_only(scene: Scene) -> None:
+    bank = scene.federation.requesters["bank"]
+    assert asyncio.run(bank.check([BOTH], "lend", "loan 3"))[0].body.measures == {"scrutinise": Effect.APPLIES}
+    for purpose in (PURPOSE, "curiosity", "seal"):
+        with pytest.raises(NotGrantedError):
+            asyncio.run(bank.check([BOTH], purpose, "loan 3"))
+
+
+def test_agencies_that_are_no_keyholders_answer_and_open_nothing(tmp_path: Path) -> None:
+    scene = Scene.create(tmp_path, keyholders=AGENCIES[:3], threshold=2)
+    assert scene.check(BOTH, NOBODY)[0]["exclude"] is Effect.APPLIES
+    evaluate, opening = scene.recorded(Evaluate, "labour"), scene.recorded(Open, "labour")
+    node = scene.federation.nodes["market"]
+    for kind, data in (
+        (Evaluate, evaluate),
+        (Open, forged(opening, Open, scene.key(COORDINATOR), {"audience": "market"})),
+    ):
+        with pytest.raises(NotGrantedError, match="no keyholder"):
+            node.handle(kind.TYPE, data)
