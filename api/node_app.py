@@ -9,23 +9,23 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from api.agency import open_listings, open_registrar
-from api.logs import log
+from api.logs import described, log
 from api.party_app import Role, create_party_app
 from api.settings import Settings
 from api.worker import Workers
 from api.zetas import ZetaStock
-from federation.transport import HttpTransport
+from federation.transport import HttpTransport, UnreachableError
 from nodes.catalogue import load_catalogue
 from nodes.service import Node, Shares
 from nodes.storage.engine import open_engine
 from nodes.storage.state import ProtocolState
 from protocol.agreement.roster import COORDINATOR
-from protocol.errors import PeerError
 from protocol.messages import Ask, Evaluate, Open, Prove
 from protocol.paillier import Randomiser
 
 LIMITS = {kind.TYPE: kind.LIMIT for kind in (Evaluate, Ask, Open, Prove)}
 _PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 300.0
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -39,16 +39,24 @@ def create_app(settings: Settings) -> FastAPI:
         return reply
 
     async def seal_pending() -> None:
-        """Seal what waits, whenever something does: keyholders may be late, and imports may run while C is down."""
+        """Seal what waits, whenever something does: keyholders may be late, and imports may run while C is down.
+
+        An attempt that reaches C costs the agency's allowance, so after failures the next ones come later and later.
+        """
+        pause = _PAUSE_SECONDS
         while True:
             try:
                 async for batch in registrar.seal_pending(
                     lambda message: transport.send(COORDINATOR, Evaluate.TYPE, message)
                 ):
                     log.info("sealed", identifiers=batch.identifiers, refused=len(batch.refused))
-            except PeerError as error:
-                log.warning("sealing", error=type(error).__name__)
-            await asyncio.sleep(_PAUSE_SECONDS)
+                pause = _PAUSE_SECONDS
+            except UnreachableError:
+                pause = _PAUSE_SECONDS
+            except Exception as error:  # noqa: BLE001  # whatever it was, the node must not stay unready for good
+                log.warning("sealing", **described(error))
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from federation.canaries import CanaryWatch
 from federation.problem import UnknownAgreementError
 from federation.requester import Requester
-from federation.transport import Transport
+from federation.transport import Transport, UnreachableError
 from protocol.agreement.roster import COORDINATOR
 from protocol.certificate import to_json
 from protocol.codec import Random
@@ -175,7 +175,8 @@ class Gateway:
             except PeerError as error:
                 lost = self._without_decision(error)
                 self._canaries.doubt()
-                if lost.missing != (COORDINATOR,):
+                # Only a lost reply is asked for again: to repeat what failed for another reason would tell more.
+                if not isinstance(error, UnreachableError):
                     raise lost from error
             else:
                 self._canaries.hope()

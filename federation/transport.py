@@ -6,6 +6,7 @@ arrives as the error it raised.
 
 import asyncio
 import json
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from federation.problem import to_error
-from protocol.errors import IndeterminateError, PeerError
+from protocol.errors import IndeterminateError, PeerError, ReplayedError
 from protocol.messages import Answer
 
 MEDIA_TYPE = "application/cbor"
@@ -21,6 +22,10 @@ MAX_REPLY = Answer.LIMIT
 PROBE_SECONDS = 3.0
 
 Handler = Callable[[str, bytes], Awaitable[bytes]]
+
+
+class UnreachableError(IndeterminateError):
+    """A party could not be reached, or its reply did not come; whether it acted on the message is not known."""
 
 
 class Transport(ABC):
@@ -81,7 +86,7 @@ class MemoryNetwork:
         """Carry one message and its reply."""
         self.records.append(Record(sender, receiver, kind, data))
         if receiver not in self._handlers:
-            raise IndeterminateError([receiver])
+            raise UnreachableError([receiver])
         reply = await self._handlers[receiver](kind, data)
         self.records.append(Record(receiver, sender, kind, reply))
         return reply
@@ -103,27 +108,30 @@ class HttpTransport(Transport):
     """POST to `{url}/v1/{kind}` over kept-alive connections; `urls` gives every party's current address.
 
     `timeout` bounds a whole exchange in seconds. Where a connection breaks before an answer came, the message is sent
-    once more: had it arrived, its receiver refuses the second as replayed, so it is never answered twice.
+    once more: had it arrived, its receiver refuses the second as replayed, so it is never answered twice, and the reply
+    is lost. Certificates are checked against the system's authorities (or those of SSL_CERT_FILE).
     """
 
     def __init__(self, urls: Callable[[], Mapping[str, str]], timeout: float) -> None:
         self._urls = urls
         self._timeout = timeout
-        self._client = httpx.AsyncClient(timeout=timeout, limits=httpx.Limits(max_connections=None), trust_env=False)
+        self._client = httpx.AsyncClient(
+            timeout=timeout,
+            limits=httpx.Limits(max_connections=None),
+            trust_env=False,
+            verify=ssl.create_default_context(),
+        )
 
     async def send(self, receiver: str, kind: str, data: bytes) -> bytes:
         """Send and return the reply; whatever keeps it from coming whole and in time is the receiver's silence."""
         try:
             async with asyncio.timeout(self._timeout):
                 try:
-                    status, reply = await self._post(receiver, kind, data)
+                    return await self._post(receiver, kind, data)
                 except httpx.TransportError:
-                    status, reply = await self._post(receiver, kind, data)
-        except (TimeoutError, httpx.HTTPError, KeyError) as error:
-            raise IndeterminateError([receiver]) from error
-        if status == httpx.codes.OK:
-            return reply
-        raise _refusal(reply, receiver)
+                    return await self._post(receiver, kind, data)
+        except (TimeoutError, httpx.HTTPError, KeyError, ReplayedError) as error:
+            raise UnreachableError([receiver]) from error
 
     async def probe(self, receiver: str, seconds: float = PROBE_SECONDS) -> None:
         """GET `{url}/readyz`."""
@@ -131,7 +139,7 @@ class HttpTransport(Transport):
             async with asyncio.timeout(seconds):
                 response = await self._client.get(f"{self._urls()[receiver]}/readyz")
         except (TimeoutError, httpx.HTTPError, KeyError) as error:
-            raise IndeterminateError([receiver]) from error
+            raise UnreachableError([receiver]) from error
         if response.status_code != httpx.codes.OK:
             refusal = _refusal(response.content, receiver)
             raise refusal if isinstance(refusal, IndeterminateError) else IndeterminateError([receiver])
@@ -140,7 +148,7 @@ class HttpTransport(Transport):
         """Close all connections."""
         await self._client.aclose()
 
-    async def _post(self, receiver: str, kind: str, data: bytes) -> tuple[int, bytes]:
+    async def _post(self, receiver: str, kind: str, data: bytes) -> bytes:
         url, headers = f"{self._urls()[receiver]}/v1/{kind}", {"content-type": MEDIA_TYPE}
         reply = bytearray()
         async with self._client.stream("POST", url, content=data, headers=headers) as response:
@@ -148,7 +156,9 @@ class HttpTransport(Transport):
                 reply += part
                 if len(reply) > MAX_REPLY:
                     raise httpx.DecodingError("reply is too long")
-        return response.status_code, bytes(reply)
+        if response.status_code != httpx.codes.OK:
+            raise _refusal(bytes(reply), receiver)
+        return bytes(reply)
 
 
 async def probe_all(transport: Transport, receivers: Iterable[str]) -> None:
@@ -161,7 +171,7 @@ async def probe_all(transport: Transport, receivers: Iterable[str]) -> None:
     results = await asyncio.gather(*map(transport.probe, receivers), return_exceptions=True)
     missing = [party for party, result in zip(receivers, results, strict=True) if isinstance(result, PeerError)]
     if missing:
-        raise IndeterminateError(missing, "not ready:")
+        raise IndeterminateError(missing, "not ready")
 
 
 def _refusal(reply: bytes, sender: str) -> PeerError:

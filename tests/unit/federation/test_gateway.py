@@ -13,6 +13,7 @@ from federation.canaries import LAST_PAUSE, RIGHT_SECONDS, known_answers
 from federation.canaries import NOBODY as NO_CANARY
 from federation.gateway import Answer, Gateway
 from federation.problem import UnknownAgreementError
+from federation.transport import UnreachableError
 from protocol.agreement.roster import COORDINATOR
 from protocol.agreement.terms import CANARY
 from protocol.envelope import Envelope
@@ -176,7 +177,7 @@ def test_a_lost_reply_means_a_new_session_which_is_answered(office: Office, kind
         reply = await honest(asked, data)
         if asked == kind and not lost:
             lost.append(reply)
-            raise IndeterminateError([COORDINATOR])
+            raise UnreachableError([COORDINATOR])
         return reply
 
     office.disturb(COORDINATOR, lose_one)
@@ -190,13 +191,26 @@ def test_a_lost_reply_means_a_new_session_which_is_answered(office: Office, kind
     assert len(sessions) == 2
 
 
+def test_what_failed_for_another_reason_is_not_asked_again(office: Office) -> None:
+    """An integrity failure names the coordinator too; asking again would show the same prefixes once more."""
+    asked: list[str] = []
+
+    async def fail(kind: str, _data: bytes) -> bytes:
+        asked.append(kind)
+        raise IndeterminateError([COORDINATOR], "integrity failure at")
+
+    office.disturb(COORDINATOR, fail)
+    assert missing(office.ask(ONE)) == {(COORDINATOR,)}
+    assert asked == [Evaluate.TYPE]
+
+
 def test_a_reply_lost_at_the_quotas_end_is_indeterminate_not_a_quota(tmp_path: Path) -> None:
     office = Office.create(tmp_path, quota=1)
     honest = office.handler(COORDINATOR)
 
     async def lose(asked: str, data: bytes) -> bytes:
         await honest(asked, data)
-        raise IndeterminateError([COORDINATOR])
+        raise UnreachableError([COORDINATOR])
 
     office.disturb(COORDINATOR, lose)
     assert missing(office.ask(ONE)) == {(COORDINATOR,)}
