@@ -1,10 +1,19 @@
-"""A party's settings: one frozen object, built at the edge from the environment (prefix CONCORDAT_)."""
+"""A party's settings: one frozen object, built at the edge from the environment (prefix CONCORDAT_).
+
+What the environment leaves open may stand in the file `settings.env` of the party's own directory, one
+`CONCORDAT_NAME=value` a line: parties that one launcher starts share their environment, but not their databases.
+"""
 
 from functools import cached_property
 from pathlib import Path
 
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from api import keystore
 from api.home import read_urls
@@ -29,12 +38,26 @@ class Settings(BaseSettings):
     urls: Path
     host: str = "127.0.0.1"
     port: int = 0
-    listings_url: str = ""
-    state_url: str = ""
+    listings_url: SecretStr = SecretStr("")
+    state_url: SecretStr = SecretStr("")
     passphrase: SecretStr | None = None
     deadline: float = 8.0
     workers: int = 1
     door: str = ""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given at the call, then the environment, then the party's own file."""
+        del dotenv_settings, file_secret_settings
+        own = DotEnvSettingsSource(settings_cls, env_file=Path(init_settings()["directory"]) / "settings.env")
+        return init_settings, env_settings, own
 
     @cached_property
     def terms(self) -> Terms:
@@ -47,7 +70,8 @@ class Settings(BaseSettings):
 
     def database(self, name: str) -> str:
         """The URL of this party's database `listings` or `state`."""
-        return getattr(self, f"{name}_url") or f"sqlite:///{self.directory.absolute() / name}.sqlite"
+        url: SecretStr = getattr(self, f"{name}_url")
+        return url.get_secret_value() or f"sqlite:///{self.directory.absolute() / name}.sqlite"
 
     def parties(self) -> dict[str, str]:
         """Where every party listens now; nobody does while the file is not there yet."""

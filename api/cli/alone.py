@@ -34,16 +34,15 @@ def demo(
     console = Console(stderr=json_)
     place = directory or Path(mkdtemp(prefix="concordat-demo-"))
     report = Report()
-    try:
-        with progress_bar(console) as progress:
-            with report.timed("keys"):
-                stage = Processes(place / "federation", demo_agreement(datetime.now(UTC).date()), progress)
-            progress("starting all parties", 0, None)
-            with report.timed("in all, beside keys"), stage:
-                run(stage, report, progress)
-    finally:
-        if not keep and directory is None:
-            rmtree(place)
+    with progress_bar(console) as progress:
+        with report.timed("keys"):
+            stage = Processes(place / "federation", demo_agreement(datetime.now(UTC).date()), progress)
+        progress("starting all parties", 0, None)
+        with report.timed("in all, beside keys"), stage:
+            run(stage, report, progress)
+    # Not where it failed: then the parties' logs are wanted.
+    if not keep and directory is None:
+        rmtree(place)
     if json_:
         typer.echo(json.dumps(as_json(report), indent=2))
     else:

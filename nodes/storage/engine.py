@@ -1,4 +1,4 @@
-"""Engines: SQLite made durable and forgetful, or PostgreSQL as it is.
+"""Engines: SQLite made durable and forgetful, or PostgreSQL with what the claims rely on.
 
 A node has two databases, its listings and its protocol state, so that what must be forgotten soon and what must never
 be rolled back do not share a file.
@@ -7,10 +7,13 @@ be rolled back do not share a file.
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib import import_module
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+from sqlalchemy.exc import ArgumentError
+
+from protocol.errors import UsageError
 
 Database = Literal["listings", "state"]
 
@@ -18,6 +21,7 @@ VERSIONS: Final[dict[Database, str]] = {"listings": "0001", "state": "0001"}
 """The newest version of each database's schema: the last file in `migrations/DATABASE/versions`."""
 
 BUSY_TIMEOUT_MS: Final = 30_000
+CONNECT_SECONDS: Final = 5
 
 _PRAGMAS: Final = (
     f"busy_timeout = {BUSY_TIMEOUT_MS}",  # first: the others may have to wait for another process
@@ -28,12 +32,42 @@ _PRAGMAS: Final = (
 )
 
 
+# A server may be set up otherwise: a claim must be on disk once committed, and whoever waits for a lock wait as long as
+# on SQLite.
+_SETTINGS: Final = ("synchronous_commit = on", f"lock_timeout = {BUSY_TIMEOUT_MS}")
+
+_DRIVERS: Final = {name: "postgresql+psycopg" for name in ("postgresql", "postgresql+psycopg")} | {
+    name: "sqlite" for name in ("sqlite", "sqlite+pysqlite")
+}
+_SECRETS: Final = ("password", "sslpassword")
+
+
 def open_engine(url: str) -> Engine:
-    """Open the database at `url` (`sqlite:////path` or `postgresql+psycopg://…`); any process may share it."""
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
+    """Open the database at `url` (`sqlite:////path` or `postgresql+psycopg://…`); any process may share it.
+
+    A user and password in the URL reach the server and nothing else: no log, `repr` or exception holds them.
+
+    Raises:
+        UsageError: this is no such URL; says nothing of what it is.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed, hide_parameters=True)
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
+        return engine
+    public, login = _apart(parsed)
+    engine = create_engine(
+        public,
+        connect_args=login,
+        hide_parameters=True,
+        pool_pre_ping=True,  # a connection from before the server's restart is replaced, not handed to a request
+        pool_size=2,  # a process does little at once, and a server's connections are few
+        max_overflow=8,
+        isolation_level="READ COMMITTED",  # a claim that waited for another must see it, whatever the server's default
+    )
+    event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "connect", _set_up)
     return engine
 
 
@@ -84,3 +118,44 @@ def _begin(connection: Connection) -> None:
     # A writer takes its lock at once: if it read first and then asked for the lock, SQLite would have to refuse it.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    # An unescaped "@" would leave the password's end in the host, which may be named.
+    if parsed is None or parsed.drivername not in _DRIVERS or "@" in (parsed.host or ""):
+        raise UsageError(
+            "not a database's URL: sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME, "
+            "in which other characters than letters and digits of the password are percent-encoded"
+        )
+    return parsed.set(drivername=_DRIVERS[parsed.drivername])
+
+
+def _apart(url: URL) -> tuple[URL, dict[str, Any]]:
+    """A URL without credentials, and what the driver is given beside it."""
+    login: dict[str, Any] = {name: url.query[name] for name in _SECRETS if name in url.query}
+    login |= {name: value for name, value in (("user", url.username), ("password", url.password)) if value}
+    if "connect_timeout" not in url.query:
+        login["connect_timeout"] = CONNECT_SECONDS
+    return url._replace(username=None, password=None).difference_update_query(_SECRETS), login
+
+
+def _connect(dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> DBAPIConnection:
+    try:
+        return dialect.connect(*arguments, **options)
+    except dialect.loaded_dbapi.Error as error:
+        reason = str(error)
+        for name in ("user", *_SECRETS):
+            if name in options:
+                reason = reason.replace(f'"{options[name]}"', '"***"')
+        raise type(error)(reason) from None
+
+
+def _set_up(connection: DBAPIConnection, _record: object) -> None:
+    with closing(connection.cursor()) as cursor:
+        for setting in _SETTINGS:
+            cursor.execute(f"SET {setting}")
+    connection.commit()  # or the first rollback would undo them
