@@ -56,8 +56,9 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What is given at the call, then the environment, then the party's own file."""
         del dotenv_settings, file_secret_settings
-        own = DotEnvSettingsSource(settings_cls, env_file=Path(init_settings()["directory"]) / "settings.env")
-        return init_settings, env_settings, own
+        directory = (env_settings() | init_settings()).get("directory")
+        own = Path(directory) / "settings.env" if directory else None
+        return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=own)
 
     @cached_property
     def terms(self) -> Terms:

@@ -36,8 +36,11 @@ _PRAGMAS: Final = (
 # on SQLite.
 _SETTINGS: Final = ("synchronous_commit = on", f"lock_timeout = {BUSY_TIMEOUT_MS}")
 
-_DRIVERS: Final = {name: "postgresql+psycopg" for name in ("postgresql", "postgresql+psycopg")} | {
-    name: "sqlite" for name in ("sqlite", "sqlite+pysqlite")
+_DRIVERS: Final = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
 }
 _SECRETS: Final = ("password", "sslpassword")
 

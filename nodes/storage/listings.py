@@ -214,8 +214,9 @@ class ListingStore:
     def _read(self, connection: Connection, which: ColumnElement[bool]) -> Iterator[tuple[int, Listing]]:
         columns = select(LISTING.c.number, LISTING.c.content, LISTING.c.payload, LISTING.c.disputed_since)
         statement = columns.where(which).order_by(LISTING.c.number).execution_options(yield_per=_BATCH)
-        for number, *stored in connection.execute(statement):
-            yield number, self._listing(*stored)
+        with connection.execute(statement) as found:  # a reader that goes no further leaves no cursor on the server
+            for number, *stored in found:
+                yield number, self._listing(*stored)
 
     def _content(self, listing: Listing) -> bytes:
         return self._cipher.digest(encode(listing))

@@ -8,7 +8,7 @@ and requesters are ids, sessions 16 bytes, times Unix seconds.
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import BigInteger, Connection, Engine, TextClause, text
+from sqlalchemy import BigInteger, Connection, Engine, TextClause, bindparam, delete, text, tuple_
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, select
 
@@ -78,7 +78,15 @@ _CHARGE: Final = text(
     "ON CONFLICT (kind, sender, period) DO UPDATE SET used = charge.used + excluded.used "
     "WHERE charge.used + excluded.used <= :limit"
 )
-_FORGET: Final = text("DELETE FROM session WHERE expires < :before")
+_OLD: Final = select(col(_SessionRow.kind), col(_SessionRow.sender), col(_SessionRow.session)).where(
+    col(_SessionRow.expires) < bindparam("before", type_=BigInteger)
+)
+# On PostgreSQL what another request is forgetting just now is left to it: waiting for each other might be a deadlock.
+_FORGET: Final = delete(_SessionRow).where(
+    tuple_(col(_SessionRow.kind), col(_SessionRow.sender), col(_SessionRow.session)).in_(
+        _OLD.with_for_update(skip_locked=True)
+    )
+)
 _LOG: Final = text(
     "INSERT INTO log (time, kind, sender, purpose, m, outcome) VALUES (:time, :kind, :sender, :purpose, :m, :outcome)"
 )

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -39,13 +39,15 @@ def concordat(*arguments: str | Path, exit_code: int = DONE) -> str:
 
 
 @contextmanager
-def running(directory: Path, **changes: Any) -> Iterator[Path]:
+def running(directory: Path, founded: Callable[[Path], object] = lambda _home: None, **changes: Any) -> Iterator[Path]:
+    """A founded federation that runs; `founded` is called in between."""
     valid = {"from": str(TODAY - timedelta(days=9)), "until": str(TODAY + timedelta(days=300))}
     document = agreement(valid=valid, **changes).model_dump(mode="json", by_alias=True, exclude_none=True)
     file = directory / "agreement.yml"
     file.write_text(yaml.safe_dump(document))
     home = directory / "federation"
     concordat("init", home, "--agreement", file)
+    founded(home)
     concordat("up", home, "--wait")
     try:
         yield home

@@ -143,7 +143,6 @@ def test_what_is_promised_is_not_there() -> None:
     assert "audit" not in built_commands()
     assert built_commands()["bench"] == []
     assert not [path for path in ("Dockerfile", "docker-compose.yml") if (ROOT / path).exists()]
-    assert "psycopg" not in (ROOT / "pyproject.toml").read_text()
 
 
 # Exit codes

@@ -4,11 +4,15 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
+import pytest
+
 from nodes.listings import Listing
 from protocol.identifiers import canonical
 
 USCC = "91110000600037341L"
 LEI = "213800KUD8LAJWSQ9D15"
+
+sqlite_only = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
 def make_listing(**changes: Any) -> Listing:

@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,6 @@ from nodes.storage.engine import VERSIONS, Database, migrate, open_engine, versi
 METADATA: dict[Database, MetaData] = {"listings": tables.Table.metadata, "state": state.Table.metadata}
 ROOT = Path(migrations.__file__).parents[3]
 both = pytest.mark.parametrize("database", VERSIONS)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path}/node.db")
-    yield engine
-    engine.dispose()
 
 
 def differences(engine: Engine, database: Database, metadata: MetaData) -> list[Any]:
@@ -90,10 +83,24 @@ def test_both_databases_may_share_one(engine: Engine) -> None:
 
 
 @both
-def test_processes_that_open_at_once_agree(engine: Engine, database: Database) -> None:
+def test_threads_that_open_at_once_agree(engine: Engine, database: Database) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: migrate(engine, database), range(8)))
     assert differences(engine, database, METADATA[database]) == []
+
+
+def migrate_in_another_process(url: str, database: Database) -> None:
+    engine = open_engine(url)
+    migrate(engine, database)
+    engine.dispose()
+
+
+def test_processes_that_open_at_once_agree(engine: Engine, url: str) -> None:
+    with get_context("spawn").Pool(4) as pool:
+        pool.starmap(migrate_in_another_process, [(url, database) for database in VERSIONS] * 4, chunksize=1)
+    for database in VERSIONS:
+        assert version(engine, database) == VERSIONS[database]
+    assert names(engine) == {table for it in VERSIONS for table in (*METADATA[it].tables, version_table(it))}
 
 
 @both
@@ -108,13 +115,13 @@ def test_a_migration_that_fails_leaves_nothing(engine: Engine, database: Databas
 
 
 @both
-def test_opening_what_is_up_to_date_is_fast_and_loads_no_alembic(engine: Engine, database: Database) -> None:
+def test_opening_what_is_up_to_date_is_fast_and_loads_no_alembic(engine: Engine, url: str, database: Database) -> None:
     migrate(engine, database)
     started = time.perf_counter()
     migrate(engine, database)
     assert time.perf_counter() - started < 0.15
     program = (
         "import sys; from nodes.storage.engine import migrate, open_engine; "
-        f"migrate(open_engine({str(engine.url)!r}), {database!r}); sys.exit('alembic' in sys.modules)"
+        f"migrate(open_engine({url!r}), {database!r}); sys.exit('alembic' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})  # noqa: S603

@@ -1,9 +1,8 @@
 """What is stored stays encrypted, in its place and once; what is claimed is claimed once, whoever claims first."""
 
 import hashlib
-import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect
 
 from nodes.listings import Listing
 from nodes.storage.cipher import ColumnCipher
@@ -36,7 +35,7 @@ from protocol.errors import (
 from protocol.identifiers import canonical
 from protocol.rounds.ledger import Ledger
 from protocol.wire import Header
-from tests.unit.nodes.builders import LEI, USCC, make_listing
+from tests.unit.nodes.builders import LEI, USCC, make_listing, sqlite_only
 
 KEY = bytes(range(32))
 SESSION = b"s" * 16
@@ -54,24 +53,26 @@ def pseudonym(name: str) -> bytes:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path}/node.db")
-    yield engine
-    engine.dispose()
+def store(engine: Engine) -> ListingStore:
+    return ListingStore(engine, ColumnCipher(KEY, counter()), bucket_size=2)
 
 
 @pytest.fixture
-def store(database: Engine) -> ListingStore:
-    return ListingStore(database, ColumnCipher(KEY, counter()), bucket_size=2)
+def state(engine: Engine) -> ProtocolState:
+    return ProtocolState(engine)
 
 
-@pytest.fixture
-def state(database: Engine) -> ProtocolState:
-    return ProtocolState(database)
+def at_rest(engine: Engine) -> bytes:
+    """What lies in SQLite's files; on PostgreSQL every value of every table."""
+    if engine.url.database and engine.dialect.name == "sqlite":
+        return b"".join(file.read_bytes() for file in sorted(Path(engine.url.database).parent.iterdir()))
+    with engine.connect() as connection:
+        rows = [row for name in tables(engine) for row in connection.exec_driver_sql(f"SELECT * FROM {name}")]  # noqa: S608
+    return b" ".join(it if isinstance(it, bytes) else str(it).encode() for row in rows for it in row)
 
 
-def at_rest(tmp_path: Path) -> bytes:
-    return b"".join(file.read_bytes() for file in sorted(tmp_path.iterdir()))
+def tables(engine: Engine) -> set[str]:
+    return set(inspect(engine).get_table_names())
 
 
 class TestCipher:
@@ -96,22 +97,6 @@ class TestCipher:
 
     def test_shows_no_key(self) -> None:
         assert repr(ColumnCipher(KEY, counter())) == "ColumnCipher(key=<redacted>)"
-
-
-class TestEngine:
-    def test_sqlite_is_durable_and_forgets(self, database: Engine) -> None:
-        with database.connect() as connection:
-            settings = {
-                name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
-                for name in ("journal_mode", "synchronous", "secure_delete", "foreign_keys", "busy_timeout")
-            }
-        assert settings == {
-            "journal_mode": "wal",
-            "synchronous": 2,
-            "secure_delete": 1,
-            "foreign_keys": 1,
-            "busy_timeout": 30_000,
-        }
 
 
 HERE = ("procurement", 1)
@@ -175,29 +160,31 @@ class TestListings:
         with pytest.raises(UsageError):
             store.dispute(number + 1, None)
 
-    def test_nothing_of_a_subject_is_legible_at_rest(self, store: ListingStore, tmp_path: Path) -> None:
+    def test_nothing_of_a_subject_is_legible_at_rest(self, store: ListingStore, engine: Engine) -> None:
         store.add_sealed(*HERE, [(make_listing(raw={"note": "raw note"}), seals(7, "t"))])
         store.open_epoch(*HERE, ["exclusions"], CANARY)
-        files = at_rest(tmp_path)
-        assert b"exclusions" in files  # the twin: what is in clear would be seen
+        found = at_rest(engine)
+        assert b"exclusions" in found  # the twin: what is in clear would be seen
         for secret in (USCC.encode(), b"Acme", b"D 17/2026", b"raw note", pseudonym("t"), pseudonym("t")[:8]):
-            assert secret not in files
-        assert CANARY.pseudonym[:8] not in files
+            assert secret not in found
+        assert CANARY.pseudonym[:8] not in found
 
-    def test_what_is_removed_is_in_no_file(self, store: ListingStore, tmp_path: Path) -> None:
+    @sqlite_only
+    def test_what_is_removed_is_in_no_file(self, store: ListingStore, engine: Engine) -> None:
         gone, kept = make_listing(register="gone-register"), make_listing(decision_ref="D 18/2026")
         store.add_sealed(*HERE, [(gone, seals(7, "t"))])
         numbers = add(store, gone, kept)
-        assert b"gone-register" in at_rest(tmp_path)
+        assert b"gone-register" in at_rest(engine)
         store.remove(numbers[:1])
         assert [number for number, _ in store.all()] == numbers[1:]
         assert store.bucket(*HERE, 7) == []
-        assert b"gone-register" not in at_rest(tmp_path)
+        assert b"gone-register" not in at_rest(engine)
 
-    def test_a_row_moved_to_another_is_noticed(self, store: ListingStore, tmp_path: Path) -> None:
+    def test_a_row_moved_to_another_is_noticed(self, store: ListingStore, engine: Engine) -> None:
         add(store, make_listing(), make_listing(decision_ref="D 18/2026"))
-        with sqlite3.connect(tmp_path / "node.db") as raw:
-            raw.execute("UPDATE listing SET payload = (SELECT payload FROM listing WHERE number = 2) WHERE number = 1")
+        moved = "UPDATE listing SET payload = (SELECT payload FROM listing WHERE number = 2) WHERE number = 1"
+        with engine.begin() as connection:
+            connection.exec_driver_sql(moved)
         with pytest.raises(SealError):
             list(store.all())
 
@@ -303,12 +290,12 @@ class TestPending:
         store.open_epoch(*HERE, ["exclusions"], CANARY)
         assert store.pending(*HERE, 10) == [(number, listing)]
 
-    def test_a_pending_listing_that_overflows_is_erased(self, store: ListingStore, tmp_path: Path) -> None:
+    def test_a_pending_listing_that_overflows_is_erased(self, store: ListingStore, engine: Engine) -> None:
         numbers = add(store, *numbered(2), make_listing(register="gone-register"))
         sealed = zip(numbers, map(seals, (7, 7, 7), "abc"), strict=True)
         assert store.seal(*HERE, dict(sealed)) == {numbers[2]: 0}
         assert references(store) == ["D 0", "D 1"]
-        assert b"gone-register" not in at_rest(tmp_path)
+        assert b"gone-register" not in at_rest(engine)
         add(store, make_listing())
         assert store.add_sealed(*HERE, [(make_listing(), seals(7, "c"))]) == {0: 0}
         assert references(store) == ["D 0", "D 1"]
@@ -396,9 +383,9 @@ class TestClaims:
             state.admit("ask", header(b"t" * 16, m=2), DAY, NOON)
         state.admit("ask", header(b"t" * 16, m=1), DAY, NOON)
 
-    def test_a_restart_forgets_no_claim(self, state: ProtocolState, tmp_path: Path) -> None:
+    def test_a_restart_forgets_no_claim(self, state: ProtocolState, url: str) -> None:
         state.admit("ask", header(SESSION), DAY, NOON)
-        reopened = open_engine(f"sqlite:///{tmp_path}/node.db")
+        reopened = open_engine(url)
         with pytest.raises(ReplayedError):
             ProtocolState(reopened).admit("ask", header(SESSION), DAY, NOON)
         reopened.dispose()
@@ -408,6 +395,19 @@ class TestClaims:
         with pytest.raises(ReplayedError):
             state.admit("ask", header(SESSION), DAY, NOON + GRACE)
         state.admit("ask", header(SESSION), DAY, NOON + GRACE + 1)
+
+    @pytest.mark.postgres
+    @pytest.mark.parametrize("url", ["postgres"], indirect=True)
+    def test_requests_that_forget_the_same_session_do_not_wait_for_each_other(
+        self, state: ProtocolState, engine: Engine
+    ) -> None:
+        state.admit("ask", header(SESSION), DAY, NOON)
+        later = NOON + GRACE + 1
+        with engine.begin() as other:
+            other.exec_driver_sql("DELETE FROM session")
+            started = time.monotonic()
+            state.admit("ask", header(b"t" * 16, expires=later), DAY, later)
+            assert time.monotonic() - started < 5
 
     def test_a_chunk_is_opened_once_even_for_the_same_x(self, state: ProtocolState) -> None:
         assert not state.is_opened("office", SESSION, 0, b"x")
@@ -456,10 +456,9 @@ class TestQuota:
     def test_threads_cannot_take_more_than_is_left(self, state: ProtocolState) -> None:
         assert refusals([lambda: ask(state, limit=5)] * 16, QuotaError) == 11
 
-    def test_processes_cannot_take_more_than_is_left(self, state: ProtocolState, tmp_path: Path) -> None:
+    def test_processes_cannot_take_more_than_is_left(self, state: ProtocolState, url: str) -> None:
         state.refuse("ask", None, "", NOON)
         with get_context("spawn").Pool(2) as pool:
-            url = f"sqlite:///{tmp_path}/node.db"
             granted = pool.starmap(ask_in_another_process, [(url, worker) for worker in range(2)])
         assert sum(granted) == 15
 
@@ -477,21 +476,12 @@ class TestQuota:
         assert refusals([charge] * 16, QuotaError) < 11
 
 
-def test_listings_and_state_may_not_share_tables(tmp_path: Path) -> None:
-    listings, state = (open_engine(f"sqlite:///{tmp_path}/{name}.db") for name in ("listings", "state"))
-    ListingStore(listings, ColumnCipher(KEY, counter()), 2)
-    ProtocolState(state)
-    tables = []
-    for engine in (listings, state):
-        with engine.connect() as connection:
-            tables.append(
-                set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
-            )
-        engine.dispose()
-    assert tables == [
-        {"listing", "seal", "pending", "canary", "listings_version"},
-        {"session", "opening", "charge", "log", "state_version"},
-    ]
+def test_listings_and_state_have_no_table_in_common(engine: Engine) -> None:
+    ListingStore(engine, ColumnCipher(KEY, counter()), 2)
+    listings = tables(engine)
+    ProtocolState(engine)
+    assert listings == {"listing", "seal", "pending", "canary", "listings_version"}
+    assert tables(engine) - listings == {"session", "opening", "charge", "log", "state_version"}
 
 
 def test_a_replaced_listing_is_another(store: ListingStore) -> None:
