@@ -21,6 +21,9 @@ READY_SECONDS = 300.0
 STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.05
 
+# A database is one party's: set where all parties are started, it would be everybody's.
+_OF_ONE_PARTY = frozenset({"CONCORDAT_LISTINGS_URL", "CONCORDAT_STATE_URL"})
+
 Route = Callable[[Mapping[str, str]], Callable[[str], Mapping[str, str]]]
 
 
@@ -97,7 +100,7 @@ class Launcher:
     def _spawn(self, party: str, url: str) -> None:
         path = self._path(party).absolute()
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in _OF_ONE_PARTY},
             "CONCORDAT_PARTY": party,
             "CONCORDAT_ROSTER": str(self._home.roster_path.absolute()),
             "CONCORDAT_URLS": str(path / "peers.json"),
