@@ -1,4 +1,4 @@
-"""The gateway as a service, for a requester's own systems (design: contract "Gateway HTTP").
+"""The gateway as a service, for a requester's own systems (federation/docs/contract.md).
 
 A request is checked in this order: token, form, agreement, purpose, quota; then it is asked.
 """

@@ -1,8 +1,7 @@
 """Listings: one subject in one register, for one ground, by one decision.
 
-A listing names exactly one subject. What the catalogue does not allow cannot become a listing (domain.md, "What the
-system makes impossible", 3, 4 and 9): no unknown ground, no missing decision, no term beyond the ground's maximum, no
-minor.
+A listing names exactly one subject. What the catalogue does not allow cannot become a listing: no
+unknown ground, no missing decision or service, no term beyond the ground's maximum, no minor.
 """
 
 import calendar

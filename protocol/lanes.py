@@ -1,4 +1,4 @@
-"""Lanes: what one Paillier plaintext carries (design: protocol §4 "Packing" and §5).
+"""Lanes: what one Paillier plaintext carries (specification §5).
 
 Each agency puts the listings of one subject into a vector of small numbers, one a lane; the vectors are added under
 encryption; the coordinator reads the sums. Which lanes there are follows from the agreement:

@@ -1,4 +1,4 @@
-"""Exit codes of every command (design: contract "Command line")."""
+"""Exit codes of every command (federation/docs/contract.md)."""
 
 from typing import Final
 

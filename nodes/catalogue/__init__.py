@@ -1,7 +1,7 @@
 """The catalogue: presets of registers as data files, each with its grounds and the rules of a listing's life.
 
 A figure never stands alone: beside it is the published rule it comes from, or the words "assumed default". An agency's
-overlay may adapt figures; what the system makes impossible (domain.md) is checked here and no overlay gets round it.
+overlay may adapt figures; what the system makes impossible is checked here and no overlay gets round it.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The import format of contract.md: CSV in UTF-8 with a header, one listing a row.
+"""The import format (federation/docs/contract.md): CSV in UTF-8 with a header, one listing a row.
 
 A row with an error is reported and the others load. The column names are the fields of `Listing`, except that
 `identifier_scheme`, `identifier` and `other_identifiers` together make its identifiers; columns beyond these are kept

@@ -1,4 +1,4 @@
-"""The lanes that an agreement's rules need (design: protocol §5)."""
+"""The lanes that an agreement's rules need (specification §5)."""
 
 from protocol.agreement.model import Agreement, When
 from protocol.lanes import Lane, LaneKind, LaneLayout

@@ -1,4 +1,4 @@
-"""The agreement: the memorandum between agencies as a frozen document (design: contract "Agreement file").
+"""The agreement: the memorandum between agencies as a frozen document (federation/docs/contract.md).
 
 People write YAML; every agency signs the canonical form, deterministic CBOR of the same fields, absent ones left out.
 The model fixes the form: fields, types and the range of single values. What fields demand of each other and of the

@@ -1,4 +1,4 @@
-"""Bucket bits β and bucket size B, from an agreement's anonymity figures (design: protocol §3).
+"""Bucket bits β and bucket size B, from an agreement's anonymity figures (specification §3).
 
 Both bound the tail of a binomial: hashing spreads people, and an agency's sealed identifiers, over 2^β buckets. Terms
 are computed in 256-bit floating point, whose operations MPFR rounds correctly: the same result on every machine, with

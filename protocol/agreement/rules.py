@@ -1,4 +1,4 @@
-"""Rules: from a subject's lanes to the measures that apply (design: domain "Agreement", protocol §5).
+"""Rules: from a subject's lanes to the measures that apply (specification §5).
 
 A rule **fires** if undisputed listings alone suffice: count >= min_agencies, and weight >= min_weight and
 points >= min_points where it asks for them. A measure applies if any of its rules fires.

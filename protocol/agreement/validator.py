@@ -1,9 +1,10 @@
-"""The validator: every rule that an agreement breaks, each with its field's path (design: domain, contract).
+"""The validator: every rule that an agreement breaks, each with its field's path.
 
-The model has refused what a single field can show. Here stand the demands of fields on each other, and, of domain.md's
-impossibilities, those that an agreement can show: 1 points never restrict, 5 proportion, 6 prohibited grounds (an
-agreement cannot write a ground, only name a preset of the catalogue), 11 competence and territory, 12 basic services.
-2 (nobody but the listed subject) needs no rule: the model has no field for it. 9 (human review) is computed.
+The model has refused what a single field can show. Here stand the demands of fields on each other, and those things
+that the system makes impossible and that an agreement can show: a restriction from points, a measure graver than its
+grounds, a ground that no preset of the catalogue has, an agency without competence or outside its territory, the denial
+of basic services. A measure for anybody but the listed subject needs no rule: the model has no field for it. Human
+review is computed.
 """
 
 import re
