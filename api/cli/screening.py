@@ -20,7 +20,7 @@ from api.primes import Progress
 from federation.problem import MALFORMED, PREFIX
 from protocol.errors import DecodeError
 
-BATCH: Final = 360  # three arrays, which the gateway asks at once
+BATCH: Final = 360  # three arrays, so that some of what a gateway asks at once is left to others
 HEADER: Final = ("scheme", "identifier", "status", "measures")
 FINAL: Final = frozenset({"decided", "error"})
 
