@@ -16,7 +16,9 @@ from api.cli.exits import BAD_INPUT, DONE, UNEXPECTED
 from api.cli.terminal import progress_bar, stop
 from api.demo.run import Report, demo_agreement, run
 from api.demo.show import as_json, show
-from api.demo.stage import Processes
+from api.demo.stage import DemoProcesses
+from api.founding import found
+from api.home import Home
 from api.primes import MODULUS_BITS, find_primes
 
 
@@ -36,7 +38,8 @@ def demo(
     report = Report()
     with progress_bar(console) as progress:
         with report.timed("keys"):
-            stage = Processes(place / "federation", demo_agreement(datetime.now(UTC).date()), progress)
+            found(place / "federation", demo_agreement(datetime.now(UTC).date()), None, progress)
+            stage = DemoProcesses(Home(place / "federation"))
         progress("starting all parties", 0, None)
         with report.timed("in all, beside keys"), stage:
             run(stage, report, progress)

@@ -6,7 +6,7 @@ from datetime import date
 from functools import partial
 
 from api.demo.plain import PlainJoin
-from api.demo.stage import Subject
+from api.stage import Subject
 from nodes.lifecycle import State
 from nodes.listings import Listing
 from protocol.identifiers import Identifier

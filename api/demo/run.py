@@ -14,9 +14,10 @@ import yaml
 from api.demo.plain import Outcome, PlainJoin
 from api.demo.questions import Question, choose
 from api.demo.registers import sources
-from api.demo.stage import Stage, Subject
+from api.demo.stage import Stage
 from api.demo.views import View, views
 from api.primes import Progress
+from api.stage import Subject
 from federation.problem import MALFORMED, PREFIX
 from nodes.catalogue import load_catalogue
 from protocol.errors import IdentifierError
@@ -80,7 +81,7 @@ def run(stage: Stage, report: Report, progress: Progress) -> None:
     with report.timed("loading and sealing"):
         for number, source in enumerate(loaded):
             progress(f"loading {source.register}", number, len(loaded))
-            stage.load(source)
+            stage.load_source(source)
             report.registers.append(
                 {
                     "agency": source.agency,

@@ -8,21 +8,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
+from federation.audit.recordings import signed_messages
 from federation.transport import Record
-from protocol import messages
 from protocol.agreement.roster import COORDINATOR
 from protocol.agreement.terms import Terms
-from protocol.codec import decode
 from protocol.messages import Answer, Ask, Look
 from protocol.rounds import agency
 from protocol.rounds.party import Party
 from protocol.sealing import read_block, tag
-from protocol.wire import Body, Signed, payload_type, read
-
-_LIMIT = Answer.LIMIT
-_TYPES: Mapping[str, type[Body]] = {
-    payload_type(kind): kind for kind in vars(messages).values() if isinstance(kind, type) and hasattr(kind, "TYPE")
-}
+from protocol.wire import Body, Signed
 
 
 @dataclass
@@ -77,18 +71,6 @@ def views(
         + ", ".join(f"{count} matched at {agencies} agencies" for agencies, count in sorted(by_count.items()))
     )
     return result
-
-
-def signed_messages(data: bytes) -> list[Signed[Body]]:
-    """Every signed message in what travelled, those inside others included."""
-    value = decode(data, _LIMIT)
-    if isinstance(value, list) and value and isinstance(value[0], str) and value[0] in _TYPES:
-        message = read(data, _TYPES[value[0]], _LIMIT)
-        inner = getattr(message.body, "ask", b"") if message.body.TYPE == messages.Open.TYPE else b""
-        nested = [inner] if inner else list(getattr(message.body, "decisions", ()))
-        return [message, *(found for part in nested for found in signed_messages(part))]
-    parts = value.values() if isinstance(value, dict) else value
-    return [found for part in parts for found in signed_messages(part)]
 
 
 def _shapes(message: Signed[Body]) -> Iterable[tuple[str, str]]:

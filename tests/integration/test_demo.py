@@ -17,10 +17,11 @@ import pytest
 from api.demo.registers import Source
 from api.demo.run import REQUESTER, Answer, Report, demo_agreement, run
 from api.demo.show import as_json
-from api.demo.stage import PURPOSE, Subject
+from api.demo.stage import PURPOSE
 from api.founding import read_agreement
 from api.local import LocalFederation
 from api.setup import establish
+from api.stage import Subject
 from federation.transport import Record
 from protocol.agreement.roster import COORDINATOR
 from protocol.agreement.terms import Terms
@@ -52,7 +53,7 @@ class Memory:
     def records(self) -> list[Record]:
         return self._local.network.records
 
-    def load(self, source: Source) -> None:
+    def load_source(self, source: Source) -> None:
         asyncio.run(self._local.enter(source.agency, source.listings))
 
     def ask(self, subjects: Sequence[Subject], requester: str) -> list[Mapping[str, object]]:

@@ -1,4 +1,4 @@
-"""A recording proxy between the parties: every message of the demonstration passes through it and is kept as it was.
+"""A recording proxy between the parties: every message that is watched passes through it and is kept as it was.
 
 Each party is told other parties' addresses under the proxy's own, one path for each pair of sender and receiver; so
 what is recorded is what travelled, and no party has a recording mode.
@@ -18,10 +18,11 @@ _START_SECONDS = 10.0
 
 
 class Recorder:
-    """The proxy; `records` are all messages so far, in both directions."""
+    """The proxy; `records` are all messages so far, in both directions, `problems` what was sent back instead."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.problems: list[Record] = []
         self._urls: Mapping[str, str] = {}
         self._client = httpx.AsyncClient(timeout=60, trust_env=False)
         app = FastAPI(openapi_url=None)
@@ -56,8 +57,8 @@ class Recorder:
             )
         except httpx.TransportError:
             return Response(status_code=502)
-        if reply.status_code == httpx.codes.OK and len(reply.content) <= MAX_REPLY:
-            self.records.append(Record(receiver, sender, kind, reply.content))
+        good = reply.status_code == httpx.codes.OK and len(reply.content) <= MAX_REPLY
+        (self.records if good else self.problems).append(Record(receiver, sender, kind, reply.content))
         return Response(reply.content, reply.status_code, media_type=reply.headers.get("content-type"))
 
     async def _probe(self, receiver: str) -> Response:

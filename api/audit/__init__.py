@@ -1,0 +1,1 @@
+"""The privacy audit: what Concordat claims, attacked, beside the same attack with a leak planted that it must find."""
