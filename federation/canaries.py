@@ -32,19 +32,19 @@ def known_answers(terms: Terms, requester: str) -> list[tuple[str, Identifier, M
 
     Two agencies whose ids differ by a hyphen share a canary; both list it.
     """
-    agreement = terms.agreement
+    agreement, layout = terms.agreement, terms.layout(requester)
     vectors = {
         agency.id: vector(
-            terms.layout, agency.id, [Standing(register.id, 3, disputed=False) for register in agency.registers]
+            layout, agency.id, [Standing(register.id, 3, disputed=False) for register in agency.registers]
         )
         for agency in agreement.agencies
     }
     answers: list[tuple[str, Identifier, Mapping[str, int]]] = []
     for name in (*vectors, NOBODY):
         listed = [values for agency, values in vectors.items() if canary(agency) == canary(name)]
-        sums = [sum(lane) for lane in zip(*listed, strict=True)] or [0] * len(terms.layout.lanes)
+        sums = [sum(lane) for lane in zip(*listed, strict=True)] or [0] * len(layout.lanes)
         effects = dict.fromkeys(agreement.requester(requester).implements, int(Effect.NONE))
-        for measure in outcome(agreement, terms.layout, sums, requester):
+        for measure in outcome(agreement, layout, sums, requester):
             effects[measure.measure] = Effect.DISPUTED if measure.disputed else Effect.APPLIES
         answers.append((COORDINATOR if name == NOBODY else name, canary(name), effects))
     return answers

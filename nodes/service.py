@@ -15,7 +15,7 @@ from nodes.storage.listings import Entry, ListingStore
 from protocol.codec import Random
 from protocol.dkg import KeyShare
 from protocol.errors import DecodeError, IndeterminateError, NotGrantedError, SpentError
-from protocol.lanes import Standing, vector
+from protocol.lanes import LaneLayout, Standing, vector
 from protocol.messages import Ask, Evaluate, Open, Prove
 from protocol.opening import OpeningShare
 from protocol.paillier import Zetas
@@ -98,7 +98,8 @@ class Node:
                 # "Not listed" would be a lie while a listing cannot be found; so C has no answer and names this agency.
                 raise IndeterminateError([self._party.id], "sealing is not finished at")
             self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header, now), now)
-            buckets = {prefix: self._bucket(prefix, now) for prefix in sorted(set(asked.prefixes))}
+            layout = self._party.terms.layout(entry.header.sender)
+            buckets = {prefix: self._bucket(prefix, layout, now) for prefix in sorted(set(asked.prefixes))}
             return agency.answer(self._party, asked, buckets, self._randomiser, self._random, now)
 
     def _open(self, data: bytes, now: int) -> bytes:
@@ -106,7 +107,7 @@ class Node:
             opening = keyholder.receive_open(self._party, data, now)
             asked = entry.header = opening.ask.header
             shares = self._keyholder_shares()
-            terms, m = self._party.terms, opening.subjects(self._party.terms.slots)
+            terms, m = self._party.terms, opening.subjects(self._party.terms.slots(asked.sender))
             self._ledger.admit_opening(
                 asked, opening.chunk, opening.request.body.x, m, terms.allowance(asked, now), now
             )
@@ -125,9 +126,9 @@ class Node:
         """Whether anything of this agency's registers is not sealed yet in this epoch; then it answers no question."""
         return bool(self._presets) and not self._listings.is_ready(*self._epoch)
 
-    def _bucket(self, prefix: int, now: int) -> list[tuple[bytes, tuple[int, ...]]]:
+    def _bucket(self, prefix: int, layout: LaneLayout, now: int) -> list[tuple[bytes, tuple[int, ...]]]:
         """One bucket's entries (t, lane values) as the listings stand now."""
-        layout, today = self._party.terms.layout, datetime.fromtimestamp(now, UTC).date()
+        today = datetime.fromtimestamp(now, UTC).date()
         return [
             (entry.pseudonym, vector(layout, self._party.id, self._standings(entry, today)))
             for entry in self._listings.bucket(*self._epoch, prefix)

@@ -70,7 +70,7 @@ class Joint:
         for name, subjects in registers.items():
             for subject, standings in subjects.items():
                 t = pseudonym(of, subject)
-                entry = t, vector(self.terms.layout, name, standings)
+                entry = t, vector(self.terms.layout(REQUESTER), name, standings)
                 self.buckets[name][bucket(t, self.terms.bucket_bits)].append(entry)
 
     def quorums(self) -> Iterable[tuple[str, ...]]:

@@ -1,18 +1,24 @@
-"""The lanes that an agreement's rules need (specification §5)."""
+"""The lanes that an agreement's rules need for a requester (specification §5)."""
 
 from protocol.agreement.model import Agreement, When
 from protocol.lanes import Lane, LaneKind, LaneLayout
 
 
-def layout(agreement: Agreement) -> LaneLayout:
+def layout(agreement: Agreement, requester: str) -> LaneLayout:
     """Return the lanes of each distinct condition, in the order in which the rules first name it.
 
-    A condition has one count and one disputed lane, a weight lane if a rule on it has `min_weight`, and a points lane
-    if one has `min_points`.
+    Only rules for measures that the requester implements have lanes: for a measure that it may not impose, agencies
+    send nothing that could be opened. A condition has one count and one disputed lane, a weight lane if a rule on it
+    has `min_weight`, and a points lane if one has `min_points`.
+
+    Raises:
+        NotGrantedError: the agreement names no such requester.
     """
+    implements = agreement.requester(requester).implements
     conditions: dict[tuple[str, ...], list[When]] = {}
     for rule in agreement.rules:
-        conditions.setdefault(rule.when.condition, []).append(rule.when)
+        if rule.measure in implements:
+            conditions.setdefault(rule.when.condition, []).append(rule.when)
     named = {register for condition in conditions for register in condition}
     lanes: list[Lane] = []
     for condition, whens in conditions.items():

@@ -29,7 +29,8 @@ def outcome(
 ) -> tuple[MeasureOutcome, ...]:
     """Return the measures for one subject that this requester implements, in the agreement's order.
 
-    `values` are the sums over all agencies, one a lane, checked against their bounds (`protocol.lanes.check`).
+    `layout` has the requester's lanes; `values` are the sums over all agencies, one a lane, checked against their
+    bounds (`protocol.lanes.check`).
 
     Raises:
         NotGrantedError: the agreement names no such requester.

@@ -1,5 +1,6 @@
 """The terms: an agreement and its signed roster, verified once, and everything public that follows from both."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from functools import cache, cached_property
@@ -131,14 +132,16 @@ class Terms:
         return bucket_size(self.agreement.anonymity.max_listings, self.bucket_bits)
 
     @cached_property
-    def layout(self) -> LaneLayout:
-        """The lanes of this agreement."""
-        return layout(self.agreement)
+    def _layouts(self) -> Mapping[str, LaneLayout]:
+        return {requester.id: layout(self.agreement, requester.id) for requester in self.agreement.requesters}
 
-    @property
-    def slots(self) -> int:
-        """How many subjects share one opening."""
-        return self.layout.slots(self.public_key.bits)
+    def layout(self, requester: str) -> LaneLayout:
+        """The lanes of a requester's questions."""
+        return self._layouts[requester]
+
+    def slots(self, requester: str) -> int:
+        """How many subjects of a requester's question share one opening."""
+        return self.layout(requester).slots(self.public_key.bits)
 
     @property
     def opening_key(self) -> OpeningKey:

@@ -210,10 +210,13 @@ def _proportionate(
 
 
 def _lanes(agreement: Agreement) -> Iterator[Violation]:
-    if layout(agreement).width > MAX_WIDTH:
-        yield Violation(
-            "rules", f"the lanes of all conditions are wider than {MAX_WIDTH} bits", "use fewer distinct conditions"
-        )
+    for number, requester in enumerate(agreement.requesters):
+        if layout(agreement, requester.id).width > MAX_WIDTH:
+            yield Violation(
+                f"requesters[{number}].implements",
+                f"the lanes of all conditions of its measures are wider than {MAX_WIDTH} bits",
+                "use fewer distinct conditions",
+            )
 
 
 def _named(path: str, names: Iterable[str], known: Iterable[str]) -> Iterator[Violation]:

@@ -63,14 +63,15 @@ def answer(
 ) -> bytes:
     """Answer with one block a subject, of the same size whatever the buckets hold.
 
-    `buckets` maps each asked prefix to its entries `(t, lane values)`; an entry whose values are all zero is left out,
-    so a subject without effect here has no entry. One fresh ζ serves all entries of a block, for at most one of them
-    can be lifted.
+    `buckets` maps each asked prefix to its entries `(t, lane values)`, in R's own lanes; an entry whose values are all
+    zero is left out, so a subject without effect for R has no entry here. One fresh ζ serves all entries of a block,
+    for at most one of them can be lifted.
 
     Raises:
         BucketOverflowError: a bucket holds more entries than B; then nothing is answered.
     """
     terms, ask = party.terms, asked.request.hash
+    layout = terms.layout(asked.request.header.sender)
     if any(len(buckets[prefix]) > terms.bucket_size for prefix in asked.prefixes):
         raise BucketOverflowError("a bucket holds more entries than the agreement's bucket size")
     blocks = []
@@ -80,7 +81,7 @@ def answer(
         for pseudonym, values in buckets[prefix]:
             if any(values):
                 secret = question_secret(session_key(pseudonym), asked.nonce, ask, subject)
-                ciphertext = terms.public_key.encrypt(encode(terms.layout, values), zeta)
+                ciphertext = terms.public_key.encrypt(encode(layout, values), zeta)
                 element = ciphertext_to_bytes(terms.public_key, ciphertext)
                 entries[tag(secret, party.id)] = mask(secret, party.id, element)
         blocks.append(build_block(entries, terms.bucket_size, terms.public_key.ciphertext_bytes, random))

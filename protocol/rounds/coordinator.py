@@ -33,6 +33,11 @@ class Session:
     look: Signed[Look]
 
     @property
+    def requester(self) -> str:
+        """R."""
+        return self.ask.header.sender
+
+    @property
     def m(self) -> int:
         """How many subjects."""
         return self.ask.header.m
@@ -123,7 +128,8 @@ def add(
     """
     if missing := set(party.terms.agencies) - set(answers):
         raise IndeterminateError(missing)
-    key, layout, slots = party.terms.public_key, party.terms.layout, party.terms.slots
+    key, requester = party.terms.public_key, session.requester
+    layout, slots = party.terms.layout(requester), party.terms.slots(requester)
     totals = []
     for subject in range(session.m):
         total = 1
@@ -189,28 +195,28 @@ def opened(
         OpeningError: a share is wrong.
         LaneError: a slot does not fit its check, or a lane is out of bound.
     """
-    terms = party.terms
+    terms, layout = party.terms, party.terms.layout(session.requester)
     lanes: dict[int, tuple[int, ...]] = {}
     for chunk, parts in zip(sums.chunks, shares, strict=True):
         indexed = {terms.keyholder_index(keyholder): part for keyholder, part in parts.items()}
         plaintext = combine(terms.opening_key, chunk.ciphertext, indexed)
-        slots = split_slots(terms.layout, plaintext, chunk.rhos)
+        slots = split_slots(layout, plaintext, chunk.rhos)
         for subject, slot in zip(chunk.subjects, slots, strict=True):
-            values = decode(terms.layout, slot)
-            check(terms.layout, values, sums.matched[subject])
+            values = decode(layout, slot)
+            check(layout, values, sums.matched[subject])
             lanes[subject] = values
     return tuple(lanes[subject] for subject in range(session.m))
 
 
 def decide(party: Party, session: Session, lanes: Sequence[tuple[int, ...]], now: int) -> bytes:
     """Apply the rules to each subject's lanes and sign one decision each; nothing else leaves C."""
-    requester = session.ask.header.sender
+    requester = session.requester
     implements = party.terms.agreement.requester(requester).implements
     decisions = []
     for subject, values in enumerate(lanes):
         effects = {
             item.measure: Effect.DISPUTED if item.disputed else Effect.APPLIES
-            for item in outcome(party.terms.agreement, party.terms.layout, values, requester)
+            for item in outcome(party.terms.agreement, party.terms.layout(requester), values, requester)
         }
         body = Decision(
             subject=subject,

@@ -86,7 +86,7 @@ def receive_open(party: Party, data: bytes, now: int) -> Opening:
     party.terms.require_right(ask.header.sender, ask.header.purpose, now)
     if (request.header.session, request.header.m) != (ask.header.session, ask.header.m):
         raise HeaderError("the opening is for another session than its ask")
-    if request.body.chunk * party.terms.slots >= ask.header.m:
+    if request.body.chunk * party.terms.slots(ask.header.sender) >= ask.header.m:
         raise DecodeError("message field chunk is beyond the ask's subjects")
     return Opening(request, ask, _challenge(party, request.body.x))
 

@@ -11,9 +11,11 @@ from api.demo.plain import PlainJoin
 from nodes.catalogue import load_catalogue
 from nodes.listings import Listing
 from protocol.agreement.roster import COORDINATOR
+from protocol.codec import decode
 from protocol.errors import NotGrantedError
-from protocol.messages import Effect, Evaluate, Open
-from protocol.wire import MAX_SUBJECTS
+from protocol.messages import Answer, Ask, Effect, Evaluate, Look, Open
+from protocol.sealing import read_block, tag
+from protocol.wire import MAX_SUBJECTS, read
 from tests.federations import BOTH, DISPUTED, EXPIRED, NOBODY, NONE, NOTIFIED, ONE, SECOND, TODAY, Scene, firm, listing
 from tests.parties import AGENCIES, PURPOSE, REQUESTER, forged
 
@@ -97,6 +99,31 @@ def test_a_requester_asks_for_its_own_purposes_only(scene: Scene) -> None:
     for purpose in (PURPOSE, "curiosity", "seal"):
         with pytest.raises(NotGrantedError):
             asyncio.run(bank.check([BOTH], purpose, "loan 3"))
+
+
+def test_an_agency_sends_nothing_for_measures_that_the_requester_does_not_implement(tmp_path: Path) -> None:
+    """Whoever C is, it cannot have opened for the bank what only the procurement office may use."""
+    rules = [
+        {"measure": measure, "when": {"registers": [f"{agency}-register"]}}
+        for measure, agency in (("exclude", "labour"), ("scrutinise", "tax"))
+    ]
+    scene = Scene.create(tmp_path, rules=rules)
+    for requester, purpose, sent in (("bank", "lend", {"tax"}), (REQUESTER, PURPOSE, {"labour", "tax"})):
+        asyncio.run(scene.federation.requesters[requester].check([BOTH], purpose, "case"))
+        _, looked = decode(scene.recorded(Ask, COORDINATOR), Ask.LIMIT + Look.LIMIT)
+        [secret] = read(looked, Look).body.secrets
+        size = scene.federation.terms.public_key.ciphertext_bytes
+        answers = {
+            it.sender: read(it.data, Answer).body.blocks[0]
+            for it in scene.federation.network.records
+            if (it.kind, it.receiver) == (Ask.TYPE, COORDINATOR) and it.sender in AGENCIES
+        }
+        found = {
+            agency
+            for agency, block in answers.items()
+            if tag(secret, agency) in read_block(block, scene.federation.terms.bucket_size, size)
+        }
+        assert found == sent
 
 
 def test_agencies_that_are_no_keyholders_answer_and_open_nothing(tmp_path: Path) -> None:

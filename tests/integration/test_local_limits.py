@@ -90,7 +90,7 @@ def test_going_round_the_coordinator_each_node_keeps_the_quota_by_itself(tmp_pat
     def handle(federation: LocalFederation, kind: type[Body], data: bytes) -> bytes:
         return federation.nodes["tax"].handle(kind.TYPE, data)
 
-    assert scene.federation.terms.slots >= 2
+    assert scene.federation.terms.slots(REQUESTER) >= 2
     for kind, data in requests(2).items():
         assert handle(scene.federation, kind, data)
     for federation in (scene.federation, scene.reopened()):

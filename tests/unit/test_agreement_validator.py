@@ -198,7 +198,7 @@ def test_lanes_wider_than_a_slot_are_refused() -> None:
     requesters = yaml.safe_load(TEXT)["requesters"][1:]
     edits = {"measures": measures, "requesters": requesters}
     assert broken(edits | {"rules": rules[:10]}) == []  # ten conditions of 4 + 4 + 12 bits
-    assert broken(edits | {"rules": rules[:11]}) == ["rules"]
+    assert broken(edits | {"rules": rules[:11]}) == ["requesters[0].implements"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ from protocol.lanes import (
 )
 
 TEXT = (Path(__file__).parent / "data/procurement.yaml").read_text()
-EXAMPLE = layout(parse(TEXT))
+REQUESTER = "procurement-office"
+EXAMPLE = layout(parse(TEXT), REQUESTER)
 A, B = frozenset({"a"}), frozenset({"a", "b"})
 SMALL = LaneLayout(
     (
@@ -54,10 +55,21 @@ def test_rules_over_the_same_registers_share_their_lanes() -> None:
     assert EXAMPLE.lanes[4].feeders == {"labour", "tax", "market"}
 
 
+def test_a_measure_that_the_requester_does_not_implement_has_no_lanes() -> None:
+    """An agency cannot be made to send what the bank may not use: a listing that only excludes is no entry for it."""
+    lanes = layout(parse(TEXT), "bank")
+    assert [lane.name for lane in lanes.lanes] == [
+        f"{kind}(quality, tax-default, wage-arrears)" for kind in ("count", "disputed", "weight")
+    ]
+    narrow = parse(TEXT.replace("registers: [wage-arrears, tax-default, quality]", "registers: [quality]"))
+    only_quality = layout(narrow, "bank")
+    assert not any(vector(only_quality, "labour", [Standing("wage-arrears", 3, disputed=False)]))
+
+
 def test_one_rule_that_asks_is_enough_for_a_weight_and_a_points_lane() -> None:
     for asks, kind in (("min_weight: 2", LaneKind.WEIGHT), ("min_points: 2", LaneKind.POINTS)):
         rule = f"  - {{measure: extra-scrutiny, when: {{registers: [tax-default, wage-arrears], {asks}}}}}\nvalidity"
-        lanes = layout(parse(TEXT.replace("validity", rule))).lanes
+        lanes = layout(parse(TEXT.replace("validity", rule)), REQUESTER).lanes
         assert [lane.kind for lane in lanes[:3]] == [LaneKind.COUNT, LaneKind.DISPUTED, kind]
         assert len(lanes) == len(EXAMPLE.lanes) + 1
 

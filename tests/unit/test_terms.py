@@ -290,7 +290,7 @@ def test_everything_public_follows_from_agreement_and_roster() -> None:
     assert terms.threshold == 3
     assert terms.public_key == terms.opening_key.public_key
     assert terms.public_key.n == int.from_bytes(ROSTER.modulus)
-    assert terms.slots == terms.layout.slots(512) >= 1
+    assert terms.slots(REQUESTER) == terms.layout(REQUESTER).slots(512) >= 1
     assert terms.decision_seconds == 86_400
     assert 1 << terms.bucket_bits <= 20_000 // 1000
     assert terms.bucket_size < 500

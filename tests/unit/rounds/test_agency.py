@@ -121,7 +121,7 @@ def test_every_agency_is_asked_and_nobody_else() -> None:
 
 def test_an_overfull_bucket_is_not_answered() -> None:
     asked, own, size = receive(question().asked), joint().parties["tax"], joint().terms.bucket_size
-    silent = (0,) * len(joint().terms.layout.lanes)
+    silent = (0,) * len(joint().terms.layout(REQUESTER).lanes)
 
     def answer(entries: int) -> bytes:
         bucket = [(secrets.token_bytes(64), silent) for _ in range(entries)]

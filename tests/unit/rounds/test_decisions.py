@@ -18,7 +18,6 @@ from tests.unit.rounds.steps import (
     LISTED,
     QUORUM,
     UNLISTED,
-    answers,
     decided,
     joint,
     key,
@@ -115,6 +114,6 @@ def test_a_requester_learns_only_the_measures_it_implements() -> None:
     known = [pseudonym(joint().of, LISTED)]
     state, asked, looked = requester.ask(bank, known, purpose="lend", now=NOW, random=secrets.token_bytes)
     session = question_at_coordinator(asked, looked)
-    values = question().lanes(QUORUM, answers())[:1]
-    data = coordinator.decide(joint().parties[COORDINATOR], session, values, NOW)
+    two_of_weight_five = [(2, 0, 5)]  # its lanes: count, disputed and weight of the one condition
+    data = coordinator.decide(joint().parties[COORDINATOR], session, two_of_weight_five, NOW)
     assert requester.decisions(bank, state, data, NOW)[0].body.measures == {"scrutinise": Effect.APPLIES}

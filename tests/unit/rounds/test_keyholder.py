@@ -118,7 +118,7 @@ def test_an_opening_is_for_the_session_of_its_ask(header: Mapping[str, Any]) -> 
 
 
 def test_an_opening_is_for_a_chunk_that_the_question_has() -> None:
-    slots = joint().terms.slots
+    slots = joint().terms.slots(REQUESTER)
     many = joint().ask([UNLISTED] * (slots + 1))
     data = many.open_request(many.add().chunks[0], "tax")
     for chunk, subjects in ((0, slots), (1, 1)):

@@ -11,13 +11,14 @@ from protocol.lanes import LaneKind, Standing
 from protocol.messages import Effect
 from protocol.rounds import agency, coordinator, requester
 from tests.flow import Joint
-from tests.parties import NOW
+from tests.parties import NOW, REQUESTER
 from tests.unit.rounds.steps import DISPUTED, LISTED, QUORUM, N, joint, randomised, registers
 
 
 def lane(condition: int, kind: LaneKind) -> int:
     """Bit at which a lane of the first or second condition begins."""
-    layout, names = joint().terms.layout, [registers("labour", "tax"), registers("court", "labour", "market", "tax")]
+    layout = joint().terms.layout(REQUESTER)
+    names = [registers("labour", "tax"), registers("court", "labour", "market", "tax")]
     wanted = next(
         index for index, it in enumerate(layout.lanes) if (list(it.condition), it.kind) == (names[condition], kind)
     )
@@ -44,9 +45,9 @@ OUT_OF_BOUND: Mapping[str, Callable[[], int]] = {
     "disputes of three agencies": lambda: 3 << lane(1, LaneKind.DISPUTED),
     "more weight than agencies bring": lambda: 600 << lane(1, LaneKind.WEIGHT),
     "carried into the next lane": lambda: 1 << lane(1, LaneKind.WEIGHT) - 1,
-    "above the lanes": lambda: 1 << joint().terms.layout.width,
-    "into the next slot": lambda: 1 << joint().terms.layout.stride,
-    "into a later slot": lambda: 1 << 2 * joint().terms.layout.stride,
+    "above the lanes": lambda: 1 << joint().terms.layout(REQUESTER).width,
+    "into the next slot": lambda: 1 << joint().terms.layout(REQUESTER).stride,
+    "into a later slot": lambda: 1 << 2 * joint().terms.layout(REQUESTER).stride,
     "more taken away than there is": lambda: -(3 << lane(0, LaneKind.COUNT)),
     "its own count taken away": lambda: -(1 << lane(0, LaneKind.COUNT)),
     "another's count taken away too": lambda: -(2 << lane(0, LaneKind.COUNT)),
@@ -76,7 +77,7 @@ def test_within_the_bounds_an_agency_can_still_make_anothers_listing_disputed(mo
 @pytest.mark.parametrize("slot", [1, 2])
 def test_a_payload_does_not_reach_into_a_neighbours_slot(slot: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even within the neighbour's bounds: DISPUTED has no count, and one would be within what labour may bring."""
-    amount = 1 << slot * joint().terms.layout.stride + lane(0, LaneKind.COUNT)
+    amount = 1 << slot * joint().terms.layout(REQUESTER).stride + lane(0, LaneKind.COUNT)
     with pytest.raises(LaneError):
         adding(monkeypatch, amount, subjects=[LISTED, *[DISPUTED] * 3])
 
