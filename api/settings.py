@@ -27,7 +27,8 @@ class Settings(BaseSettings):
 
     `listings_url` and `state_url` are its databases (default: SQLite files in its directory). `deadline` bounds in
     seconds how long it waits for another party. `door` is the URL at which subjects may object, for a gateway to name
-    (default: `/subject` at the agreement's first agency, whoever listed the subject).
+    (default: `/subject` at the agreement's first agency, whoever listed the subject). With `tls_certificate` (PEM, the
+    chain below it included) and `tls_key` it serves HTTPS, otherwise plain HTTP for a proxy before it.
     """
 
     model_config = SettingsConfigDict(env_prefix="CONCORDAT_", frozen=True, hide_input_in_errors=True)
@@ -44,6 +45,8 @@ class Settings(BaseSettings):
     deadline: float = 8.0
     workers: int = 1
     door: str = ""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
 
     @classmethod
     def settings_customise_sources(
