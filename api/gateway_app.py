@@ -95,7 +95,7 @@ def _questions(gateway: Gateway, token_hash: str, count: Any) -> APIRouter:
     """What needs the token."""
 
     async def require_token(request: Request) -> None:
-        """Compare hashes in constant time.
+        """Compare hashes in constant time; who is refused is logged.
 
         Raises:
             TokenError: no bearer token, or another.
@@ -103,7 +103,9 @@ def _questions(gateway: Gateway, token_hash: str, count: Any) -> APIRouter:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         given = sha256(token.strip().encode("latin-1")).hexdigest()
         if not compare_digest(given, token_hash) or scheme.lower() != "bearer":
-            raise TokenError("a bearer token of this gateway is needed")
+            error = TokenError("a bearer token of this gateway is needed")
+            await gateway.refuse(error)
+            raise error
 
     bearer = HTTPBearer(auto_error=False, description="The token of this gateway's callers")
     router = APIRouter(prefix="/v1", dependencies=[Depends(require_token), Depends(bearer)])

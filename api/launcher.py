@@ -38,10 +38,12 @@ class Launcher:
         self._home = Home(home.directory.resolve())
         self._agreement = agreement
         self._parties = parties(agreement)
+        self._spawned: list[subprocess.Popen[bytes]] = []
 
     def running(self) -> dict[str, int]:
         """Process ids of the parties that run."""
         found = {party: self._pid(party) for party in self._parties}
+        self._spawned = [process for process in self._spawned if process.poll() is None]
         return {party: pid for party, pid in found.items() if pid is not None}
 
     def start(self, route: Route = lambda urls: lambda _sender: urls) -> dict[str, str]:
@@ -116,6 +118,7 @@ class Launcher:
                 stderr=log,
                 start_new_session=True,
             )
+        self._spawned.append(process)
         (path / "pid").write_text(f"{process.pid}\n", "utf-8")
         (path / "url").write_text(f"{url}\n", "utf-8")
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
@@ -23,12 +24,8 @@ class Workers:
     """A pool of processes that each hold what `build(settings)` makes; `build` is a module's function."""
 
     def __init__(self, build: Callable[[Settings], Any], settings: Settings) -> None:
-        self._executor = ProcessPoolExecutor(
-            settings.workers,
-            mp_context=get_context("spawn"),
-            initializer=_start,
-            initargs=(build, settings, os.getpid()),
-        )
+        self._build, self._settings = build, settings
+        self._executor = self._pool()
 
     async def start(self) -> None:
         """Wait until a worker has built what it holds; what keeps it from that is raised here."""
@@ -39,12 +36,27 @@ class Workers:
 
         Raises:
             PeerError: what the method raised.
+            BrokenProcessPool: a worker was killed; this call is lost, and the next one finds new workers.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._executor, _call, method, arguments)
+        executor = self._executor
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, _call, method, arguments)
+        except BrokenProcessPool:
+            if self._executor is executor:
+                self._executor = self._pool()
+            raise
 
     def stop(self) -> None:
         """Finish what runs, and end all processes."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self._settings.workers,
+            mp_context=get_context("spawn"),
+            initializer=_start,
+            initargs=(self._build, self._settings, os.getpid()),
+        )
 
 
 def _start(build: Callable[[Settings], Any], settings: Settings, parent: int) -> None:

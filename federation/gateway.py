@@ -76,17 +76,14 @@ class Gateway:
             NotGrantedError: the purpose is not this requester's, or the agreement not in force.
             QuotaError: the day's remainder does not cover all subjects; none was asked.
         """
-        now = self._clock()
-        if agreement != self._agreement.id:
-            raise UnknownAgreementError("agreement: not one of this gateway")
-        if purpose not in self._own.purposes:
-            raise NotGrantedError("purpose: the agreement does not grant it to this requester")
-        self._party.terms.require_in_force(now)
         asked = {number: subject for number, subject in enumerate(subjects) if isinstance(subject, Identifier)}
-        if asked:
-            await asyncio.to_thread(self._charge, len(asked), purpose, now)
+        await asyncio.to_thread(self._admit, agreement, purpose, len(asked))
         decided = dict(zip(asked, await self._ask_all(list(asked.values()), purpose, case), strict=True))
         return [subject if isinstance(subject, PeerError) else decided[n] for n, subject in enumerate(subjects)]
+
+    async def refuse(self, error: PeerError) -> None:
+        """Log a request that was refused before it could be read as a question."""
+        await asyncio.to_thread(self._ledger.refuse, QUESTION, None, type(error).__name__, self._clock())
 
     async def check_canaries(self) -> None:
         """Verify that all agencies answer, and their canaries rightly; free of the quota, and cached.
@@ -114,18 +111,25 @@ class Gateway:
             }
         ]
 
-    def _charge(self, m: int, purpose: str, now: int) -> None:
-        header = self._party.header(
-            audience=self._party.id,
-            session=self._random(SESSION_BYTES),
-            purpose=purpose,
-            m=m,
-            now=now,
-            expires=now + MAX_LIFETIME,
-        )
+    def _admit(self, agreement: str, purpose: str, m: int) -> None:
+        """Check a question about m subjects and charge it; a purpose that is not granted is not kept in the log."""
+        now = self._clock()
         with refusals_logged(self._ledger, QUESTION, now) as entry:
-            entry.header = header
-            self._ledger.admit(QUESTION, header, self._party.terms.allowance(header, now), now)
+            if agreement != self._agreement.id:
+                raise UnknownAgreementError("agreement: not one of this gateway")
+            if purpose not in self._own.purposes:
+                raise NotGrantedError("purpose: the agreement does not grant it to this requester")
+            entry.header = self._party.header(
+                audience=self._party.id,
+                session=self._random(SESSION_BYTES),
+                purpose=purpose,
+                m=m,
+                now=now,
+                expires=now + MAX_LIFETIME,
+            )
+            self._party.terms.require_in_force(now)
+            if m:
+                self._ledger.admit(QUESTION, entry.header, self._party.terms.allowance(entry.header, now), now)
 
     async def _ask_all(self, subjects: Sequence[Identifier], purpose: str, case: str) -> list[Answer | PeerError]:
         """Ask all arrays; what hangs ends `patience` seconds after the last array that was decided."""

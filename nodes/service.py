@@ -14,7 +14,7 @@ from nodes.lifecycle import State, state
 from nodes.storage.listings import Entry, ListingStore
 from protocol.codec import Random
 from protocol.dkg import KeyShare
-from protocol.errors import DecodeError, IndeterminateError, NotGrantedError, SpentError
+from protocol.errors import DecodeError, IndeterminateError, NotGrantedError
 from protocol.lanes import LaneLayout, Standing, vector
 from protocol.messages import Ask, Evaluate, Open, Prove
 from protocol.opening import OpeningShare
@@ -118,8 +118,7 @@ class Node:
             proof = keyholder.receive_prove(self._party, data, now)
             entry.header, body = proof.request.header, proof.request.body
             shares = self._keyholder_shares()
-            if not self._ledger.is_opened(body.requester, entry.header.session, body.chunk, body.x):
-                raise SpentError("nothing was opened for this chunk and challenge")
+            self._ledger.admit_proof(entry.header, body.requester, body.chunk, body.x, now)
             return keyholder.prove(self._party, proof, shares.opening, self._random, now)
 
     def pending(self) -> bool:

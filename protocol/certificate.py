@@ -27,7 +27,8 @@ def verify(terms: Terms, certificate: object, now: int) -> Signed[Decision]:
     """Verify a certificate against an epoch's terms.
 
     1. a DSSE envelope with the coordinator's signature; 2. a decision of this agreement, version and epoch; 3. for a
-    requester of the agreement, on exactly the measures it implements, over every agency; 4. not expired.
+    requester of the agreement, on exactly the measures it implements, over every agency; 4. valid for as long as the
+    agreement says, and not expired.
 
     Raises:
         DecisionError: a step fails; the error says which.
@@ -38,8 +39,8 @@ def verify(terms: Terms, certificate: object, now: int) -> Signed[Decision]:
     except (DecodeError, SignatureError) as error:
         raise DecisionError("not a decision signed by the coordinator of this roster") from error
     header, body = decision.header, decision.body
-    epoch = (terms.agreement.id, terms.agreement.version, terms.roster.epoch, COORDINATOR)
-    if (header.agreement, header.version, header.epoch, header.sender) != epoch:
+    epoch = (terms.agreement.id, terms.agreement.version, terms.roster.epoch, COORDINATOR, b"")
+    if (header.agreement, header.version, header.epoch, header.sender, header.answers) != epoch:
         raise DecisionError("a decision of another agreement, version or epoch")
     try:
         implements = terms.agreement.requester(header.audience).implements
@@ -47,6 +48,8 @@ def verify(terms: Terms, certificate: object, now: int) -> Signed[Decision]:
         raise DecisionError("a decision for no requester of the agreement") from error
     if set(body.measures) != set(implements) or body.agencies != len(terms.agencies):
         raise DecisionError("a decision that does not cover its requester's measures, or not every agency")
+    if header.expires - header.issued != terms.decision_seconds:
+        raise DecisionError("a decision that is not valid for as long as the agreement says")
     if not header.issued <= now < header.expires:
         raise DecisionError("the decision has expired, or is not yet valid")
     return decision

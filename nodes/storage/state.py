@@ -12,10 +12,10 @@ from sqlalchemy import BigInteger, Connection, Engine, TextClause, bindparam, de
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from nodes.storage.engine import migrate, writing
+from nodes.storage.engine import forget_log, migrate, writing
 from protocol.agreement.terms import Allowance
 from protocol.errors import QuotaError, ReplayedError, SpentError
-from protocol.messages import Open
+from protocol.messages import Open, Prove
 from protocol.wire import Header
 
 
@@ -63,6 +63,8 @@ class LogEntry(Table, table=True):
 ADMITTED: Final = "admitted"
 GRACE: Final = 3_600
 """Seconds beyond its expiry for which a session is remembered: a clock set back must not make it new."""
+EMPTYING: Final = 60
+"""Seconds between two times that the write-ahead log is emptied of sessions that were forgotten."""
 
 # Each claim is one statement: the database decides who was first, whatever runs at the same time.
 _CLAIM_SESSION: Final = text(
@@ -72,6 +74,10 @@ _CLAIM_SESSION: Final = text(
 _CLAIM_OPENING: Final = text(
     "INSERT INTO opening (requester, session, chunk, x_digest) VALUES (:requester, :session, :chunk, :x_digest) "
     "ON CONFLICT DO NOTHING"
+)
+_OPENED: Final = text(
+    "SELECT 1 FROM opening WHERE requester = :requester AND session = :session AND chunk = :chunk "
+    "AND x_digest = :x_digest"
 )
 _CHARGE: Final = text(
     "INSERT INTO charge (kind, sender, period, used) VALUES (:kind, :sender, :period, :amount) "
@@ -97,6 +103,7 @@ class ProtocolState:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._emptied = 0
         migrate(engine, "state")
 
     def admit(self, kind: str, header: Header, allowance: Allowance, now: int) -> None:
@@ -108,11 +115,14 @@ class ProtocolState:
         """
         session = {"kind": kind, "sender": header.sender, "session": header.session, "expires": header.expires}
         with writing(self._engine) as database:
-            database.execute(_FORGET, {"before": now - GRACE})
+            forgotten = database.execute(_FORGET, {"before": now - GRACE}).rowcount
             if not _claimed(database, _CLAIM_SESSION, session):
                 raise ReplayedError("this session was used before")
             _charge(database, kind, header.sender, header.m, allowance, now)
             _log(database, kind, header, header.m, ADMITTED, now)
+        if forgotten and abs(now - self._emptied) >= EMPTYING:
+            self._emptied = now
+            forget_log(self._engine)
 
     def admit_opening(self, ask: Header, chunk: int, x: bytes, m: int, allowance: Allowance, now: int) -> None:
         """Record that a chunk is opened for x and nothing else, charge and log it. Openings are never forgotten.
@@ -128,16 +138,37 @@ class ProtocolState:
             _charge(database, Open.TYPE, ask.sender, m, allowance, now)
             _log(database, Open.TYPE, ask, m, ADMITTED, now)
 
-    def is_opened(self, requester: str, session: bytes, chunk: int, x: bytes) -> bool:
-        """Whether this chunk was opened for exactly this x."""
-        with Session(self._engine) as database:
-            row = database.get(_OpeningRow, (requester, session, chunk))
-            return row is not None and row.x_digest == _digest(x)
+    def admit_proof(self, request: Header, requester: str, chunk: int, x: bytes, now: int) -> None:
+        """Record that the share of a chunk, opened for exactly this x, is proven, and log it.
+
+        Raises:
+            SpentError: it was not opened for this x.
+            ReplayedError: its share was proven before.
+        """
+        opening = {"requester": requester, "session": request.session, "chunk": chunk, "x_digest": _digest(x)}
+        kind = f"{Prove.TYPE} {chunk}"
+        proof = {"kind": kind, "sender": requester, "session": request.session, "expires": request.expires}
+        with writing(self._engine) as database:
+            if database.execute(_OPENED, opening).first() is None:
+                raise SpentError("nothing was opened for this chunk and challenge")
+            if not _claimed(database, _CLAIM_SESSION, proof):
+                raise ReplayedError("this share was proven before")
+            _log(database, Prove.TYPE, request, request.m, ADMITTED, now)
 
     def refuse(self, kind: str, header: Header | None, reason: str, now: int) -> None:
         """Log a refused request; without a header its sender is not known."""
         with writing(self._engine) as database:
             _log(database, kind, header, header.m if header else 0, reason, now)
+
+    def charges(self) -> dict[tuple[str, str, str], int]:
+        """Subjects charged so far, by kind, sender and period."""
+        with Session(self._engine) as database:
+            return {(row.kind, row.sender, row.period): row.used for row in database.exec(select(_ChargeRow))}
+
+    def openings(self) -> set[tuple[str, bytes, int]]:
+        """Requester, session and chunk of everything that was opened."""
+        with Session(self._engine) as database:
+            return {(row.requester, row.session, row.chunk) for row in database.exec(select(_OpeningRow))}
 
     def entries(self) -> list[LogEntry]:
         """The log, oldest first."""

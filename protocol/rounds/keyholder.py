@@ -84,7 +84,8 @@ def receive_open(party: Party, data: bytes, now: int) -> Opening:
         raise NotGrantedError("only the coordinator asks for openings")
     ask = party.receive(request.body.ask, Ask, now, audience=AGENCIES)
     party.terms.require_right(ask.header.sender, ask.header.purpose, now)
-    if (request.header.session, request.header.m) != (ask.header.session, ask.header.m):
+    same = ("session", "purpose", "m")
+    if any(getattr(request.header, name) != getattr(ask.header, name) for name in same):
         raise HeaderError("the opening is for another session than its ask")
     if request.body.chunk * party.terms.slots(ask.header.sender) >= ask.header.m:
         raise DecodeError("message field chunk is beyond the ask's subjects")

@@ -35,8 +35,13 @@ class Ledger(Protocol):
             QuotaError: what is left of the allowance does not cover it.
         """
 
-    def is_opened(self, requester: str, session: bytes, chunk: int, x: bytes) -> bool:
-        """Whether this chunk was opened for exactly this x."""
+    def admit_proof(self, request: Header, requester: str, chunk: int, x: bytes, now: int) -> None:
+        """Record that the share of R's chunk, opened for exactly this x, is proven; log it.
+
+        Raises:
+            SpentError: this chunk was not opened for this x.
+            ReplayedError: its share was proven before.
+        """
 
     def refuse(self, kind: str, header: Header | None, reason: str, now: int) -> None:
         """Log a refused request: by its header if it was verified, and by the name of the error, nothing more."""

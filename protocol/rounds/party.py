@@ -7,7 +7,8 @@
 3. signature: under the sender's key;
 4. audience: this party, or the group it belongs to;
 5. time: issued not in the future (5 s of clock skew allowed), not expired, lifetime at most 60 s;
-6. reply: the hash of exactly the message that was sent, from the party it was sent to, in the same session.
+6. a request answers nothing; a reply has the hash of exactly the message that was sent, is from the party it was sent
+   to, and in the same session, for the same purpose and number of subjects.
 
 What the sender may ask is the business of the role's round.
 """
@@ -79,18 +80,25 @@ class Party:
     def receive(
         self, data: bytes, kind: type[B], now: int, *, audience: str | None = None, limit: int | None = None
     ) -> Signed[B]:
-        """Decode and verify a message addressed to this party, or to `audience`.
+        """Decode and verify a request addressed to this party, or to `audience`.
 
         Raises:
-            DecodeError, HeaderError, SignatureError, ExpiredError: see the module's steps 1 to 5.
+            DecodeError, HeaderError, SignatureError, ExpiredError: see the module's steps.
         """
+        message = self._receive(data, kind, now, audience or self.id, limit)
+        if message.header.answers:
+            raise HeaderError("a request answers no message")
+        return message
+
+    def _receive(self, data: bytes, kind: type[B], now: int, audience: str, limit: int | None) -> Signed[B]:
+        """Steps 1 to 5."""
         message = read(data, kind, limit)
         header = message.header
         self._check_epoch(header)
         if header.sender not in self.terms.roster.signing:
             raise HeaderError("sender is not in the roster")
         message.envelope.verify(self.terms.signing_key(header.sender))
-        if header.audience != (audience or self.id):
+        if header.audience != audience:
             raise HeaderError("message is for another audience")
         if header.issued > now + MAX_CLOCK_SKEW:
             raise ExpiredError("message is issued in the future")
@@ -104,14 +112,16 @@ class Party:
         """Decode and verify `sender`'s reply to a message this party sent or passed on.
 
         Raises:
-            DecodeError, HeaderError, SignatureError, ExpiredError: see the module's steps 1 to 6.
+            DecodeError, HeaderError, SignatureError, ExpiredError: see the module's steps.
         """
-        message = self.receive(data, kind, now, audience=request.header.sender, limit=limit)
-        header = message.header
+        message = self._receive(data, kind, now, request.header.sender, limit)
+        header, asked = message.header, request.header
         if header.sender != sender:
             raise HeaderError("reply is from another party")
-        if header.answers != request.hash or header.session != request.header.session:
+        if header.answers != request.hash or header.session != asked.session:
             raise HeaderError("reply answers another message")
+        if (header.purpose, header.m) != (asked.purpose, asked.m):
+            raise HeaderError("reply is for another purpose or number of subjects")
         return message
 
     def _check_epoch(self, header: Header) -> None:

@@ -99,6 +99,9 @@ def test_a_share_is_proven_only_where_it_was_opened(scene: Scene) -> None:
         return node.handle(Prove.TYPE, request)
 
     assert read(prove(), Proved)
+    assert scene.outcomes(holder)[-1] == ("prove", "admitted")
+    with pytest.raises(ReplayedError):
+        prove()
     for wrong in ({"x": bytes(63) + b"\x04"}, {"chunk": 1}, {"requester": "bank"}, {"session": bytes(16)}):
         with pytest.raises(SpentError):
             prove(**wrong)

@@ -55,10 +55,13 @@ def test_it_verifies_until_it_expires() -> None:
         ({"version": 2}, "another agreement"),
         ({"epoch": 2}, "another agreement"),
         ({"sender": REQUESTER}, "another agreement"),
+        ({"answers": bytes(32)}, "another agreement"),
         ({"audience": "tax"}, "no requester"),
         ({"audience": "bank"}, "measures"),
         ({"measures": {"exclude": 2}}, "measures"),
         ({"agencies": 4}, "every agency"),
+        ({"expires": NOW + 3 * 365 * DAY}, "as long as the agreement says"),
+        ({"expires": NOW + DAY - 1}, "as long as the agreement says"),
     ],
 )
 def test_a_decision_of_anything_else_is_refused(changed: dict[str, Any], reason: str) -> None:

@@ -184,6 +184,17 @@ def test_a_reply_to_an_equal_question_sent_again_does_not_answer_it() -> None:
         R.receive_reply(REPLY, Evaluated, later, "tax", NOW)
 
 
+@pytest.mark.parametrize("header", [{"purpose": "curiosity"}, {"m": 2}])
+def test_a_reply_is_for_the_purpose_and_the_subjects_that_were_asked(header: Changes) -> None:
+    with pytest.raises(HeaderError, match="another purpose or number"):
+        receive_reply(reply(**header))
+
+
+def test_a_request_answers_nothing() -> None:
+    with pytest.raises(HeaderError, match="answers no message"):
+        receive(request(answers=bytes(32)))
+
+
 def test_a_reply_is_for_whoever_asked() -> None:
     with pytest.raises(HeaderError, match="audience"):
         receive_reply(reply(audience="bank"))
@@ -204,6 +215,7 @@ FAULTS: tuple[tuple[type[PeerError], str, Changes], ...] = (
     (ExpiredError, "expired", {"expires": NOW}),
     (HeaderError, "another party", {}),
     (HeaderError, "another message", {"answers": bytes(32)}),
+    (HeaderError, "another purpose", {"purpose": "curiosity"}),
 )
 
 

@@ -410,19 +410,25 @@ class TestClaims:
             assert time.monotonic() - started < 5
 
     def test_a_chunk_is_opened_once_even_for_the_same_x(self, state: ProtocolState) -> None:
-        assert not state.is_opened("office", SESSION, 0, b"x")
         state.admit_opening(header(SESSION), 0, b"x", 1, DAY, NOON)
         state.admit_opening(header(SESSION), 1, b"x", 1, DAY, NOON)
         for x in (b"x", b"y"):
             with pytest.raises(SpentError):
                 state.admit_opening(header(SESSION), 0, x, 1, DAY, NOON)
-        assert state.is_opened("office", SESSION, 0, b"x")
-        assert not state.is_opened("office", SESSION, 0, b"y")
+
+    def test_a_share_is_proven_once_and_only_for_what_was_opened(self, state: ProtocolState) -> None:
+        request = replace(header(SESSION), sender="coordinator")
+        state.admit_opening(header(SESSION), 0, b"x", 1, DAY, NOON)
+        for requester, chunk, x in (("bank", 0, b"x"), ("office", 1, b"x"), ("office", 0, b"y")):
+            with pytest.raises(SpentError):
+                state.admit_proof(request, requester, chunk, x, NOON)
+        assert refusals([lambda: state.admit_proof(request, "office", 0, b"x", NOON)] * 8, ReplayedError) == 7
+        assert [entry.kind for entry in state.entries()] == ["open", "prove"]
 
     def test_an_opening_is_charged_to_its_requester(self, state: ProtocolState) -> None:
         with pytest.raises(QuotaError):
             state.admit_opening(header(SESSION, m=20), 0, b"x", 12, DAY, NOON)
-        assert not state.is_opened("office", SESSION, 0, b"x")
+        assert not state.openings()
 
     def test_one_of_many_claims_wins(self, state: ProtocolState) -> None:
         asked = [lambda: state.admit("ask", header(SESSION), DAY, NOON)] * 8
