@@ -43,6 +43,7 @@ def install(app: FastAPI, observe: Observe = lambda _route, _status, _seconds: N
 
     `observe(route, status, seconds)` is called after each request; `route` is a path's template, or empty.
     """
+    app.router.redirect_slashes = False  # or a redirection would repeat path, query and host
     app.add_exception_handler(PeerError, _refused)
     app.add_exception_handler(HTTPException, _not_served)
     app.add_exception_handler(RequestValidationError, _not_valid)

@@ -103,10 +103,30 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 def forget_log(engine: Engine) -> None:
-    """Empty SQLite's write-ahead log into the database, so that what was erased is in no file any more."""
-    if engine.dialect.name == "sqlite":
-        with closing(engine.raw_connection()) as connection:
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    """Empty SQLite's write-ahead log into the database, so that what was erased is not in the log any more."""
+    _checkpoint(engine)
+
+
+def forget_erased(engine: Engine) -> None:
+    """Rewrite SQLite's files without what was erased, which takes as long as to copy them.
+
+    `secure_delete` overwrites what is erased where it lies, but not copies of it that were left where a page was split.
+
+    Raises:
+        TimeoutError: somebody reads for so long that the write-ahead log could not be emptied.
+    """
+    if not _checkpoint(engine, "VACUUM"):
+        raise TimeoutError("erased, but somebody reads for so long that the write-ahead log keeps it")
+
+
+def _checkpoint(engine: Engine, *before: str) -> bool:
+    if engine.dialect.name != "sqlite":
+        return True
+    with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+        for statement in (*before, "PRAGMA wal_checkpoint(TRUNCATE)"):
+            cursor.execute(statement)
+        row = cursor.fetchone()  # whether it was kept from it, and two numbers of pages
+        return row is not None and not row[0]
 
 
 def _prepare(connection: DBAPIConnection, _record: object) -> None:

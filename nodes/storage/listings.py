@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, 
 
 from nodes.listings import Listing
 from nodes.storage.cipher import ColumnCipher
-from nodes.storage.engine import forget_log, migrate, writing
+from nodes.storage.engine import forget_erased, migrate, writing
 from nodes.storage.rows import decode, encode
 from nodes.storage.seals import Seal, Seals
 from nodes.storage.tables import LISTING
@@ -62,7 +62,7 @@ class ListingStore:
             seals.add(connection, dict(zip(numbers, (given for _, given in kept), strict=True)))
             erased = self._erase(connection, LISTING.c.content.in_([self._content(entries[at][0]) for at in refused]))
         if erased:
-            forget_log(self._engine)
+            forget_erased(self._engine)
         return refused
 
     def add_pending(self, agreement: str, epoch: int, listings: Sequence[Listing]) -> list[int]:
@@ -122,7 +122,7 @@ class ListingStore:
             seals.add(connection, {number: them for number, them in given.items() if number not in refused})
             self._erase(connection, LISTING.c.number.in_(refused))
         if refused:
-            forget_log(self._engine)
+            forget_erased(self._engine)
         return refused
 
     def bucket(self, agreement: str, epoch: int, prefix: int) -> list[Entry]:
@@ -156,7 +156,7 @@ class ListingStore:
         """Erase listings and their seals."""
         with self._writing() as connection:
             self._erase(connection, LISTING.c.number.in_(numbers))
-        forget_log(self._engine)
+        forget_erased(self._engine)
 
     def count(self, register: str) -> int:
         """How many listings a register holds, whatever their state."""
