@@ -15,6 +15,7 @@ from api.home import Home, read_urls
 from api.launcher import Launcher
 from api.recorder import Recorder
 from federation.transport import Record
+from protocol.agreement.roster import COORDINATOR
 from protocol.errors import ConcordatError
 from protocol.rounds.party import Party
 
@@ -64,12 +65,12 @@ class Processes:
         self.recorder.__exit__()
 
     @property
-    def agencies(self) -> dict[str, Party]:
-        """Every agency as itself, from its own keys."""
+    def parties(self) -> dict[str, Party]:
+        """The agencies and the coordinator as themselves, from their own keys."""
         parties = {}
-        for agency in self.terms.agencies:
-            held, _ = keystore.load(self.path(agency) / "keys", (self.path(agency) / "passphrase").read_bytes().strip())
-            parties[agency] = held.party(agency, self.terms)
+        for name in (*self.terms.agencies, COORDINATOR):
+            held, _ = keystore.load(self.path(name) / "keys", (self.path(name) / "passphrase").read_bytes().strip())
+            parties[name] = held.party(name, self.terms)
         return parties
 
     @property

@@ -26,6 +26,7 @@ DOCUMENT_HASH = b"concordat-v1 document hash"
 
 # HPKE info.
 SEALED_ASK = b"concordat-v1 sealed ask"
+SEALED_ANSWER = b"concordat-v1 sealed answer"
 SEALED_DKG_SHARE = b"concordat-v1 sealed dkg share"
 SEALED_OPENING_SHARE = b"concordat-v1 sealed opening share"
 

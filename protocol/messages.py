@@ -80,12 +80,19 @@ class Look:
 
 
 @dataclass(frozen=True)
+class SealedAnswer:
+    """What an agency seals for C: for each subject one block of exactly B entries `tag ‖ masked ciphertext`."""
+
+    blocks: tuple[bytes, ...] = array(is_octets(1, 4 * KIB * KIB), MAX_SUBJECTS)
+
+
+@dataclass(frozen=True)
 class Answer:
-    """Agency to C: for each subject one block of exactly B entries `tag ‖ masked ciphertext`."""
+    """Agency to C, whoever passed on the `ask`: what it sealed for C."""
 
     TYPE: ClassVar[str] = "answer"
     LIMIT: ClassVar[int] = 64 * KIB * KIB
-    blocks: tuple[bytes, ...] = array(is_octets(1, 4 * KIB * KIB), MAX_SUBJECTS)
+    sealed: bytes = octets(48, 64 * KIB * KIB)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,11 @@ class Grounds:
         if self._running:
             self._running.__exit__()
 
+    @property
+    def own(self) -> bool:
+        """Whether the federation of separate processes is the audit's; nothing is entered into another's registers."""
+        return self._home is None
+
     def pick(self, ci: T, quick: T, full: T) -> T:
         """What belongs to this scale."""
         return {Scale.CI: ci, Scale.QUICK: quick, Scale.FULL: full}[self.scale]

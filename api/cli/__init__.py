@@ -5,13 +5,15 @@ from typing import Any
 
 import typer
 
-from api.cli import alone, ask, federation, registers
+from api.cli import alone, ask, audit, federation, registers
 from api.cli.exits import BAD_INPUT, UNEXPECTED
 from api.logs import described
 from protocol.errors import ConcordatError
 
 app = typer.Typer(help="Joint answers from registers that stay at home.", add_completion=False)
-for command in (*(alone.demo, federation.init, federation.up, federation.down, ask.check, ask.screen, alone.bench),):
+for command in (
+    *(alone.demo, federation.init, federation.up, federation.down, ask.check, ask.screen, audit.audit, alone.bench),
+):
     app.command()(command)
 app.command("import")(registers.import_)
 app.add_typer(registers.node, name="node")

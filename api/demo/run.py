@@ -103,7 +103,7 @@ def run(stage: Stage, report: Report, progress: Progress) -> None:
     progress("reading what everybody received", 0, None)
     names = {listing.name for listing in listings if set(listing.identifiers) & set(asked)}
     canaries = [text.encode() for text in {identifier.value for identifier in asked} | names if len(text) > 6]
-    report.views = views(stage.records, stage.terms, stage.agencies, canaries)
+    report.views = views(stage.records, stage.terms, stage.parties, canaries)
 
 
 def _ask(stage: Stage, join: PlainJoin, question: Question, asked: list[Identifier], today: date) -> Answer:

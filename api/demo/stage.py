@@ -20,8 +20,8 @@ class Stage(Protocol):
         """The epoch's public terms."""
 
     @property
-    def agencies(self) -> Mapping[str, Party]:
-        """Every agency as itself, to open what was sealed for it."""
+    def parties(self) -> Mapping[str, Party]:
+        """The agencies and the coordinator as themselves, to open what was sealed for them."""
 
     @property
     def records(self) -> Sequence[Record]:

@@ -7,6 +7,7 @@ compute from its view is computed here the same way.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any, cast
 
 from federation.audit.recordings import signed_messages
 from federation.transport import Record
@@ -14,6 +15,7 @@ from protocol.agreement.roster import COORDINATOR
 from protocol.agreement.terms import Terms
 from protocol.messages import Answer, Ask, Look
 from protocol.rounds import agency
+from protocol.rounds.coordinator import unseal_blocks
 from protocol.rounds.party import Party
 from protocol.sealing import read_block, tag
 from protocol.wire import Body, Signed
@@ -31,12 +33,12 @@ class View:
 
 
 def views(
-    records: Iterable[Record], terms: Terms, agencies: Mapping[str, Party], canaries: Sequence[bytes]
+    records: Iterable[Record], terms: Terms, parties: Mapping[str, Party], canaries: Sequence[bytes]
 ) -> dict[str, View]:
     """Every party's view of the recorded traffic.
 
-    `agencies` are the agencies' own parties, with whose keys their sealed parts are opened; `canaries` are the
-    identifiers and names that were asked about, searched for in every byte.
+    `parties` are the agencies and the coordinator, with whose keys what was sealed for them is opened; `canaries` are
+    the identifiers and names that were asked about, searched for in every byte.
     """
     result: dict[str, View] = {party: View() for party in terms.roster.signing}
     prefixes: dict[str, Counter[int]] = defaultdict(Counter)
@@ -50,14 +52,15 @@ def views(
         for message in signed_messages(record.data):
             for name, shape in _shapes(message):
                 view.fields[name].add(shape)
-            if isinstance(message.body, Ask) and record.kind == Ask.TYPE and record.receiver in agencies:
-                asked = agency.receive(agencies[record.receiver], message.raw, message.header.issued)
+            if isinstance(message.body, Ask) and record.kind == Ask.TYPE and record.receiver in terms.agencies:
+                asked = agency.receive(parties[record.receiver], message.raw, message.header.issued)
                 prefixes[record.receiver].update(asked.prefixes)
             if isinstance(message.body, Look):
                 questions[message.header.session] = message.body
             if isinstance(message.body, Answer) and record.receiver == COORDINATOR:
                 look = questions[message.header.session]
-                for subject, found in enumerate(_found(message.body, message.header.sender, look, terms)):
+                blocks = unseal_blocks(parties[COORDINATOR], cast("Any", message))
+                for subject, found in enumerate(_found(blocks, message.header.sender, look, terms)):
                     key = (message.header.session, subject)
                     matches[key] = matches.get(key, 0) + found
     for party, seen in prefixes.items():
@@ -93,7 +96,7 @@ def _shape(name: str, value: object) -> str:
     return shape
 
 
-def _found(answer: Answer, agency_id: str, look: Look, terms: Terms) -> Iterable[bool]:
+def _found(blocks: Sequence[bytes], agency_id: str, look: Look, terms: Terms) -> Iterable[bool]:
     size = terms.public_key.ciphertext_bytes
-    for secret, block in zip(look.secrets, answer.blocks, strict=True):
+    for secret, block in zip(look.secrets, blocks, strict=True):
         yield tag(secret, agency_id) in read_block(block, terms.bucket_size, size)

@@ -8,16 +8,17 @@ entry of a bucket was meant, if any.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from protocol import labels
+from protocol import codec, labels
+from protocol.agreement.roster import COORDINATOR
 from protocol.codec import Random, decode, os2ip
 from protocol.errors import BucketOverflowError, CommitmentError, DecodeError
-from protocol.hpke import unseal
+from protocol.hpke import seal, unseal
 from protocol.lanes import encode
-from protocol.messages import KIB, Answer, Ask, SealedAsk
+from protocol.messages import KIB, Answer, Ask, SealedAnswer, SealedAsk
 from protocol.paillier import Zetas, ciphertext_to_bytes
 from protocol.rounds.party import AGENCIES, Party
 from protocol.sealing import ask_commitment, build_block, mask, question_secret, session_key, tag
-from protocol.wire import Signed, from_map
+from protocol.wire import Signed, from_map, to_map
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,10 @@ def answer(
     random: Random,
     now: int,
 ) -> bytes:
-    """Answer with one block a subject, of the same size whatever the buckets hold.
+    """Answer with one block a subject, of the same size whatever the buckets hold, sealed for C.
+
+    R knows every T: were the blocks not sealed, it could ask an agency past C and see by a tag whether that one lists
+    its subject.
 
     `buckets` maps each asked prefix to its entries `(t, lane values)`, in R's own lanes; an entry whose values are all
     zero is left out, so a subject without effect for R has no entry here. One fresh ζ serves all entries of a block,
@@ -85,4 +89,10 @@ def answer(
                 element = ciphertext_to_bytes(terms.public_key, ciphertext)
                 entries[tag(secret, party.id)] = mask(secret, party.id, element)
         blocks.append(build_block(entries, terms.bucket_size, terms.public_key.ciphertext_bytes, random))
-    return party.reply(Answer(tuple(blocks)), asked.request, now)
+    return party.reply(Answer(seal_blocks(party, blocks, ask)), asked.request, now)
+
+
+def seal_blocks(party: Party, blocks: Sequence[bytes], ask: bytes) -> bytes:
+    """Seal an agency's blocks for C; they open only as this agency's answer to the `ask` of this hash."""
+    plain = codec.encode(to_map(SealedAnswer(tuple(blocks))))
+    return seal(plain, party.terms.sealing_key(COORDINATOR), labels.SEALED_ANSWER, party.id.encode(), ask)

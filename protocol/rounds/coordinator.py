@@ -8,6 +8,7 @@ the same sizes and the same work.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from protocol import codec, labels
 from protocol.agreement.rules import outcome
 from protocol.codec import Random, i2osp, os2ip
 from protocol.errors import (
@@ -16,13 +17,14 @@ from protocol.errors import (
     HeaderError,
     IndeterminateError,
 )
+from protocol.hpke import unseal
 from protocol.lanes import CHECK_BITS, check, check_factor, decode, split_slots
-from protocol.messages import Answer, Ask, Decide, Decision, Effect, Look, Open, Opened, Prove, Proved
+from protocol.messages import Answer, Ask, Decide, Decision, Effect, Look, Open, Opened, Prove, Proved, SealedAnswer
 from protocol.opening import challenge, combine, verify_share
 from protocol.paillier import Zetas, ciphertext_from_bytes
 from protocol.rounds.party import AGENCIES, Party
 from protocol.sealing import TAG_BYTES, decision_binding, mask, read_block, tag
-from protocol.wire import Signed, write
+from protocol.wire import Signed, from_map, write
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,18 @@ def accept(party: Party, session: Session, agency: str, reply: bytes, now: int) 
 
     Raises:
         DecodeError, HeaderError, SignatureError, ExpiredError: the message is not as required.
+        SealError: what it sealed does not open.
         BlockError: a block is short, long or unsorted.
         CiphertextError: what matches is no ciphertext.
     """
     key, size = party.terms.public_key, party.terms.bucket_size
     limit = session.m * (size * (TAG_BYTES + key.ciphertext_bytes) + 8) + 4096
     message = party.receive_reply(reply, Answer, session.ask, agency, now, limit=limit)
-    if len(message.body.blocks) != session.m:
+    blocks = unseal_blocks(party, message)
+    if len(blocks) != session.m:
         raise BlockError("not one block a subject")
     lifted: list[int | None] = []
-    for secret, block in zip(session.look.body.secrets, message.body.blocks, strict=True):
+    for secret, block in zip(session.look.body.secrets, blocks, strict=True):
         entries = read_block(block, size, key.ciphertext_bytes)
         position = tag(secret, agency)
         masked = entries.get(position, next(iter(entries.values())))
@@ -112,6 +116,17 @@ def accept(party: Party, session: Session, agency: str, reply: bytes, now: int) 
                 raise
         lifted.append(ciphertext if position in entries else None)
     return tuple(lifted)
+
+
+def unseal_blocks(party: Party, answer: Signed[Answer]) -> tuple[bytes, ...]:
+    """Open what an agency sealed for C: one block a subject.
+
+    Raises:
+        SealError, DecodeError: it does not open, or is not of its form.
+    """
+    context = answer.header.sender.encode(), answer.header.answers
+    plain = unseal(answer.body.sealed, party.sealing_key, labels.SEALED_ANSWER, *context)
+    return from_map(SealedAnswer, codec.decode(plain, Answer.LIMIT)).blocks
 
 
 def add(

@@ -44,8 +44,8 @@ class Memory:
         now = int(time.time())
         established = establish(read_agreement(text), 1, small_primes(), secrets.token_bytes, now)
         self.terms: Terms = established.terms
-        self.agencies: Mapping[str, Party] = {
-            agency: established.secrets[agency].party(agency, self.terms) for agency in self.terms.agencies
+        self.parties: Mapping[str, Party] = {
+            name: established.secrets[name].party(name, self.terms) for name in (*self.terms.agencies, COORDINATOR)
         }
         self._local = LocalFederation(established, directory, lambda: int(time.time()), secrets.token_bytes)
 

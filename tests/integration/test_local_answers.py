@@ -14,6 +14,7 @@ from protocol.agreement.roster import COORDINATOR
 from protocol.codec import decode
 from protocol.errors import NotGrantedError
 from protocol.messages import Answer, Ask, Effect, Evaluate, Look, Open
+from protocol.rounds.coordinator import unseal_blocks
 from protocol.sealing import read_block, tag
 from protocol.wire import MAX_SUBJECTS, read
 from tests.federations import BOTH, DISPUTED, EXPIRED, NOBODY, NONE, NOTIFIED, ONE, SECOND, TODAY, Scene, firm, listing
@@ -113,8 +114,9 @@ def test_an_agency_sends_nothing_for_measures_that_the_requester_does_not_implem
         _, looked = decode(scene.recorded(Ask, COORDINATOR), Ask.LIMIT + Look.LIMIT)
         [secret] = read(looked, Look).body.secrets
         size = scene.federation.terms.public_key.ciphertext_bytes
+        coordinator = scene.federation.established.secrets[COORDINATOR].party(COORDINATOR, scene.federation.terms)
         answers = {
-            it.sender: read(it.data, Answer).body.blocks[0]
+            it.sender: unseal_blocks(coordinator, read(it.data, Answer))[0]
             for it in scene.federation.network.records
             if (it.kind, it.receiver) == (Ask.TYPE, COORDINATOR) and it.sender in AGENCIES
         }

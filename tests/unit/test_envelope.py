@@ -130,7 +130,8 @@ SHAPES: dict[type, dict[str, Shape]] = {
     messages.Ask: {"commitment": HASH, "sealed": ById(Octets(48, 2 * KIB))},
     messages.SealedAsk: {"nonce": HASH, "prefixes": Many(Octets(8, 8), 1, SUBJECTS)},
     messages.Look: {"ask": HASH, "secrets": EACH_32, "sigmas": EACH_32},
-    messages.Answer: {"blocks": Many(Octets(1, 4 * KIB * KIB), 1, SUBJECTS)},
+    messages.SealedAnswer: {"blocks": Many(Octets(1, 4 * KIB * KIB), 1, SUBJECTS)},
+    messages.Answer: {"sealed": Octets(48, 64 * KIB * KIB)},
     messages.Open: {"ask": Octets(1, 128 * KIB), "chunk": Whole(SUBJECTS - 1), "x": MODULUS},
     messages.Opened: {"share": MODULUS},
     messages.Prove: {"requester": ID, "chunk": Whole(SUBJECTS - 1), "x": MODULUS},
@@ -365,7 +366,8 @@ def test_what_the_fields_allow_fits_the_limit(kind: Any) -> None:
         inner = encode(to_map(largest(messages.SealedAsk)))
         body = messages.Ask(bytes(32), dict.fromkeys(body.sealed, bytes(len(inner) + OVERHEAD)))
     if kind is messages.Answer:
-        body = messages.Answer((bytes(256 * (16 + 2 * 1024)),) * SUBJECTS)
+        inner = encode(to_map(messages.SealedAnswer((bytes(256 * (16 + 2 * 1024)),) * SUBJECTS)))
+        body = messages.Answer(bytes(len(inner) + OVERHEAD))
     assert read(write(largest(Header), body, KEY), kind).body == body
 
 

@@ -74,7 +74,8 @@ def test_every_label_stands_in_the_specification_with_its_exact_bytes() -> None:
 
 # Messages and limits
 
-KINDS: dict[str, type] = {"header": Header, "sealed-ask": messages.SealedAsk, "roster": Roster} | {
+SEALED: dict[str, type] = {"sealed-ask": messages.SealedAsk, "sealed-answer": messages.SealedAnswer}
+KINDS: dict[str, type] = {"header": Header, "roster": Roster, **SEALED} | {
     kind.TYPE: kind for _, kind in inspect.getmembers(messages, inspect.isclass) if hasattr(kind, "TYPE")
 }
 MESSAGE_TABLES = ("2.4 Header", "4.1 Message types", "7.2 Roster")

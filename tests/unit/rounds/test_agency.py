@@ -128,7 +128,7 @@ def test_an_overfull_bucket_is_not_answered() -> None:
         buckets = dict.fromkeys(asked.prefixes, bucket)
         return agency.answer(own, asked, buckets, randomised(), secrets.token_bytes, NOW)
 
-    assert read(answer(size), Answer, 1 << 26).body.blocks
+    assert read(answer(size), Answer, 1 << 26).body.sealed
     with pytest.raises(BucketOverflowError):
         answer(size + 1)
 

@@ -13,13 +13,14 @@ from protocol.errors import (
     ExpiredError,
     HeaderError,
     IndeterminateError,
+    SealError,
     SignatureError,
 )
 from protocol.messages import Answer, Ask
-from protocol.rounds import coordinator
+from protocol.rounds import agency, coordinator
 from protocol.sealing import TAG_BYTES, mask, tag
 from protocol.wire import read, write
-from tests.parties import AGENCIES, NOW, forged
+from tests.parties import AGENCIES, NOW, REQUESTER, forged
 from tests.unit.rounds.steps import (
     DISPUTED,
     LATE,
@@ -67,12 +68,32 @@ def test_each_of_the_two_messages_is_verified_by_itself() -> None:
 
 
 def blocks(name: str = "labour") -> tuple[bytes, ...]:
-    return read(answers()[name], Answer, 1 << 26).body.blocks
+    return coordinator.unseal_blocks(question().c, read(answers()[name], Answer, 1 << 26))
 
 
 def answering(*changed: bytes, name: str = "labour") -> Sequence[int | None]:
-    reply = write(read(answers()[name], Answer, 1 << 26).header, Answer(changed), key(name))
+    header = read(answers()[name], Answer, 1 << 26).header
+    reply = write(header, Answer(agency.seal_blocks(joint().parties[name], changed, header.answers)), key(name))
     return coordinator.accept(question().c, question().session, name, reply, NOW)
+
+
+def test_an_answer_shows_nobody_but_the_coordinator_what_matched() -> None:
+    """Neither R, who knows its tag and may have asked the agency itself, nor another agency."""
+    wanted, sealed = tag(question().session.look.body.secrets[0], "labour"), read(answers()["labour"], Answer, 1 << 26)
+    assert wanted in blocks()[0]
+    assert wanted not in answers()["labour"]
+    for stranger in (REQUESTER, "tax", "labour"):
+        with pytest.raises(SealError):
+            coordinator.unseal_blocks(joint().parties[stranger], sealed)
+
+
+def test_a_box_is_one_agencys_answer_to_one_question() -> None:
+    labour = joint().parties["labour"]
+    header = read(answers()["labour"], Answer, 1 << 26).header
+    for sealer, ask in ((joint().parties["tax"], header.answers), (labour, bytes(32))):
+        reply = write(header, Answer(agency.seal_blocks(sealer, blocks(), ask)), key("labour"))
+        with pytest.raises(SealError):
+            coordinator.accept(question().c, question().session, "labour", reply, NOW)
 
 
 def rows(block: bytes) -> list[bytes]:

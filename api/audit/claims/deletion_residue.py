@@ -1,0 +1,178 @@
+"""What was erased is in no file: not in the database, nor in its write-ahead log, nor in a backup made afterwards."""
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from api.audit.claim import Claim, Evidence
+from api.audit.grounds import Grounds, firm, listing
+from federation.audit.search import Fragments
+from nodes.storage.cipher import KEY_BYTES, ColumnCipher
+from nodes.storage.engine import open_engine
+from nodes.storage.listings import ListingStore
+from nodes.storage.seals import Seal
+from nodes.storage.state import GRACE, ProtocolState
+from protocol.agreement.terms import Allowance
+from protocol.identifiers import Identifier
+from protocol.messages import Ask
+from protocol.sealing import PSEUDONYM_BYTES
+from protocol.wire import MAX_LIFETIME, SESSION_BYTES, Header
+
+_EPOCH = ("procurement", 1)
+_BUCKET_BITS = 14
+_SPENT = 1_800_000_000
+_SPLIT_PAGES = 0.01
+_NUMBERS = "(SELECT value FROM json_each(?))"
+
+Erase = Callable[[ListingStore, Path, Sequence[int]], None]
+
+
+def _erased(grounds: Grounds, erase: Erase) -> tuple[dict[str, int], int]:
+    """Erase every second of many listings; returns of how many blobs something is left, by file, and how many they are.
+
+    The blobs are each listing's digest, its content and its seals.
+    """
+    path = grounds.folder("residue") / "listings.sqlite"
+    count = grounds.pick(200, 1000, 1000)
+    store = ListingStore(
+        open_engine(f"sqlite:///{path}"), ColumnCipher(secrets.token_bytes(KEY_BYTES), secrets.token_bytes), count
+    )
+    for start in range(0, 2 * count, 100):
+        entered = [listing("tax", firm(number), _other(number)) for number in range(start, start + 100)]
+        store.add_sealed(*_EPOCH, [(it, [_seal(), _seal()]) for it in entered])
+    numbers = [number for number, _ in store.all()][::2]
+    blobs = _blobs(path, numbers)
+    erase(store, path, numbers)
+    if left := {number for number, _ in store.all()}.intersection(numbers):
+        raise AssertionError(f"{len(left)} listings are not erased")
+    return _left(path, blobs), len(blobs)
+
+
+def _other(number: int) -> Identifier:
+    return Identifier("de.firm", f"D{number:06}")
+
+
+def _seal() -> Seal:
+    return Seal(secrets.randbits(_BUCKET_BITS), secrets.token_bytes(PSEUDONYM_BYTES))
+
+
+def _blobs(path: Path, numbers: Sequence[int]) -> list[bytes]:
+    with closing(sqlite3.connect(path)) as database:
+        given = ("[" + ",".join(map(str, numbers)) + "]",)
+        listings = database.execute(f"SELECT content, payload FROM listing WHERE number IN {_NUMBERS}", given)  # noqa: S608
+        seals = database.execute(f"SELECT pseudonym FROM seal WHERE listing IN {_NUMBERS}", given)  # noqa: S608
+        return [blob for row in (*listings.fetchall(), *seals.fetchall()) for blob in row]
+
+
+def _left(path: Path, blobs: Sequence[bytes]) -> dict[str, int]:
+    """Of how many blobs something is left: in each of the database's files, and in a backup made now."""
+    backup = path.with_name(f"{path.stem}-backup")
+    with closing(sqlite3.connect(path)) as database, closing(sqlite3.connect(backup)) as copy:
+        database.backup(copy)
+    fragments = Fragments(blobs)
+    left = {file.name: len(fragments.search(file.read_bytes())) for file in sorted(path.parent.iterdir())}
+    backup.unlink()
+    return left
+
+
+def _forgotten(grounds: Grounds) -> tuple[dict[str, int], int]:
+    """Admit sessions, and another when half of them have long expired; returns how many of these are left, by file."""
+    path = grounds.folder("residue") / "state.sqlite"
+    state, count = ProtocolState(open_engine(f"sqlite:///{path}")), grounds.pick(100, 1000, 1000)
+    sessions = [secrets.token_bytes(SESSION_BYTES) for _ in range(count)]
+    for session in sessions:
+        _admit(state, session, _SPENT)
+        _admit(state, secrets.token_bytes(SESSION_BYTES), _SPENT + GRACE)
+    _admit(state, secrets.token_bytes(SESSION_BYTES), _SPENT + GRACE + 2 * MAX_LIFETIME)
+    return _left(path, sessions), count
+
+
+def _admit(state: ProtocolState, session: bytes, now: int) -> None:
+    header = Header(
+        agreement="procurement",
+        version=1,
+        epoch=1,
+        sender="bank",
+        audience="agencies",
+        session=session,
+        purpose="lend",
+        m=1,
+        issued=now,
+        expires=now + MAX_LIFETIME,
+        answers=b"",
+    )
+    state.admit(Ask.TYPE, header, Allowance(1 << 20, "2027-01-15", now + 86_400), now)
+
+
+def _remove(store: ListingStore, _path: Path, numbers: Sequence[int]) -> None:
+    store.remove(numbers)
+
+
+def _measure(grounds: Grounds) -> Evidence:
+    erased, blobs = _erased(grounds, _remove)
+    forgotten, sessions = _forgotten(grounds)
+    findings = [f"something is left of {count} blobs in {name}" for name, count in erased.items() if count]
+    findings += [
+        f"{count} of {sessions} forgotten sessions are left in {name}"
+        for name, count in forgotten.items()
+        if count > max(1, sessions * _SPLIT_PAGES)
+    ]
+    figures = {"blobs": blobs, "left": sum(erased.values())}
+    figures |= {"sessions": sessions, "sessions left": max(forgotten.values())}
+    return Evidence(bool(findings), figures, findings)
+
+
+def _plainly(secure: str, after: str) -> Erase:
+    """Erase by another connection, with or without overwriting, and with or without emptying the log."""
+
+    def erase(_store: ListingStore, path: Path, numbers: Sequence[int]) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            for statement in ("PRAGMA foreign_keys = ON", f"PRAGMA secure_delete = {secure}"):
+                database.execute(statement)
+            given = ("[" + ",".join(map(str, numbers)) + "]",)
+            database.execute(f"DELETE FROM listing WHERE number IN {_NUMBERS}", given)  # noqa: S608
+            for statement in after.split(";"):
+                database.execute(statement)
+
+    return erase
+
+
+_DEFECTS = {
+    "rows only unlinked": (_plainly("OFF", "PRAGMA wal_checkpoint(TRUNCATE)"), "listings.sqlite"),
+    "rows only unlinked, in a backup": (_plainly("OFF", "PRAGMA wal_checkpoint(TRUNCATE)"), "listings-backup"),
+    "the log kept": (_plainly("ON", ""), "listings.sqlite-wal"),
+}
+
+
+def _control(grounds: Grounds) -> Evidence:
+    missed = []
+    figures = {}
+    for name, (erase, file) in _DEFECTS.items():
+        left, blobs = _erased(grounds, erase)
+        figures[f"left, {name}"] = left[file]
+        missed += [f"not found: {name}"] if left[file] < blobs / 10 else []
+    return Evidence(not missed, figures, missed)
+
+
+CLAIM = Claim(
+    number=3,
+    name="deletion-residue",
+    statement=(
+        "Of an erased listing and its seals nothing is left in any file of SQLite; of forgotten sessions, which are "
+        "random numbers, at most one in a hundred: where a page was split."
+    ),
+    attack=(
+        "Every second listing is erased; the database, its write-ahead log and a backup made afterwards are searched "
+        "for the beginning, middle and end of each encrypted content, digest and pseudonym. Likewise for sessions that "
+        "expired. (PostgreSQL keeps what was erased until it vacuums and recycles its log: no claim is made there.)"
+    ),
+    sizing=(
+        "Deterministic: the blobs are random, so 16 bytes of one turn up by chance in 10⁸ bytes with probability below "
+        "10⁻²⁵; 1,000 listings with 2,000 seals fill pages of every kind, split and merged in random order."
+    ),
+    planted="Rows that are only unlinked (secure_delete off), found in database and backup; a log that is not emptied.",
+    measure=_measure,
+    control=_control,
+)

@@ -1,0 +1,140 @@
+"""Shapes of values in the leakage table: what each field may hold, and how long it is.
+
+A shape is a set of values, or one size that follows from m, N, B and the agreement: never from a subject.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from protocol import labels
+from protocol.agreement.roster import COORDINATOR
+from protocol.agreement.terms import CANARY, SEAL, Terms
+from protocol.codec import encode
+from protocol.hpke import OVERHEAD
+from protocol.messages import PREFIX_BYTES, SealedAnswer, SealedAsk
+from protocol.sealing import NONCE_BYTES, TAG_BYTES
+from protocol.wire import to_map
+
+Header = Mapping[str, Any]
+"""A message's header, as it was decoded; of what is no message, empty."""
+
+Shape = Callable[[Any, Header, Terms], bool]
+
+
+def _octets(size: int) -> Shape:
+    return lambda value, _header, _terms: isinstance(value, bytes) and len(value) == size
+
+
+def _each(size: int) -> Shape:
+    return lambda value, header, _terms: (
+        isinstance(value, list) and len(value) == header["m"] and all(len(item) == size for item in value)
+    )
+
+
+def _text(pattern: str) -> Shape:
+    compiled = re.compile(pattern)
+    return lambda value, _header, _terms: isinstance(value, str) and compiled.fullmatch(value) is not None
+
+
+def _whole(highest: int) -> Shape:
+    return lambda value, _header, _terms: isinstance(value, int) and 0 <= value <= highest
+
+
+def _purposes(terms: Terms) -> set[str]:
+    return {purpose for requester in terms.agreement.requesters for purpose in requester.purposes} | {SEAL, CANARY}
+
+
+def _boxes(value: Any, header: Header, terms: Terms) -> bool:
+    inside = encode(to_map(SealedAsk(bytes(NONCE_BYTES), (bytes(PREFIX_BYTES),) * header["m"])))
+    return set(value) == set(terms.agencies) and {len(box) for box in value.values()} == {len(inside) + OVERHEAD}
+
+
+def _blocks(value: Any, header: Header, terms: Terms) -> bool:
+    block = bytes(terms.bucket_size * (TAG_BYTES + terms.public_key.ciphertext_bytes))
+    return len(value) == len(encode(to_map(SealedAnswer((block,) * header["m"])))) + OVERHEAD
+
+
+def _effects(value: Any, header: Header, terms: Terms) -> bool:
+    implemented = terms.agreement.requester(header["audience"]).implements
+    return set(value) == set(implemented) and all(effect in {0, 1, 2} for effect in value.values())
+
+
+def _public(terms: Terms) -> set[object]:
+    """Every text and number of the agreement, which everybody may read."""
+    found, rest = set[object](), [terms.agreement.model_dump(mode="json", by_alias=True)]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, (dict, list)):
+            rest += value.values() if isinstance(value, dict) else value
+        else:
+            found.add(value)
+    return found
+
+
+SHAPES: Final[Mapping[str, Shape]] = {
+    "agreement": lambda value, _, terms: value == terms.agreement.id,
+    "version": lambda value, _, terms: value == terms.agreement.version,
+    "epoch": lambda value, _, terms: value == terms.roster.epoch,
+    "party": lambda value, _, terms: value in terms.roster.signing,
+    "party or nobody": lambda value, _, terms: value == "" or value in terms.roster.signing,
+    "party or group": lambda value, _, terms: value in {*terms.roster.signing, "agencies", "keyholders"},
+    "keyholder": lambda value, _, terms: value in terms.keyholders,
+    "agency": lambda value, _, terms: value in {*terms.agencies, COORDINATOR},
+    "agencies": lambda value, _, terms: value == len(terms.agencies),
+    "purpose": lambda value, _, terms: value in _purposes(terms),
+    "purpose or none": lambda value, _, terms: value == "" or value in _purposes(terms),
+    "measure": lambda value, _, terms: value in {measure.id for measure in terms.agreement.measures},
+    "notice": lambda value, _, terms: value in {measure.notice for measure in terms.agreement.measures},
+    "register": lambda value, _, terms: value in {it.id for own in terms.agreement.agencies for it in own.registers},
+    "prefix": lambda value, _, terms: isinstance(value, int) and 0 <= value < 1 << terms.bucket_bits,
+    "m": _whole(120),
+    "number": _whole(1 << 40),
+    "position": _whole(119),
+    "boolean": lambda value, _header, _terms: isinstance(value, bool),
+    "seconds": lambda value, _header, _terms: isinstance(value, (int, float)),
+    "time": lambda value, _header, _terms: isinstance(value, int) and 1 << 30 <= value < 1 << 32,
+    "16 bytes": _octets(16),
+    "32 bytes": _octets(32),
+    "64 bytes": _octets(64),
+    "92 bytes": _octets(92),
+    "32 bytes or none": lambda value, _header, _terms: len(value) in {0, 32},
+    "32 bytes each": _each(32),
+    "message": lambda value, _header, _terms: isinstance(value, (bytes, list)),
+    "signature": _octets(64),
+    "boxes": _boxes,
+    "blocks": _blocks,
+    "number below N": lambda value, _, terms: len(value) == terms.public_key.modulus_bytes,
+    "response": lambda value, _header, _terms: isinstance(value, bytes),
+    "effects": _effects,
+    "encrypted": lambda value, _header, _terms: isinstance(value, bytes) and len(value) >= 28,
+    "kind": _text("evaluate|ask|open|question|prove( [0-9]+)?"),
+    "outcome": _text("admitted|[A-Z][A-Za-z]+Error"),
+    "period": _text(r"[a-z0-9 :.-]{1,80}"),
+    "date": _text(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    "schema": _text("[0-9]{4}"),
+    "stamp": _text(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z"),
+    "level": _text("debug|info|warning|error"),
+    "event": _text("request|sealed|sealing|fault|library"),
+    "request number": _text("[0-9a-f]{16}"),
+    "session number": _text("[0-9a-f]{32}"),
+    "method": _text("GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|"),
+    "route": _text(
+        r"(/v1/(evaluate|ask|open|prove|membership|membership:batch|agreements)|/(healthz|readyz|metrics)|"
+        r"/docs|/docs/oauth2-redirect|/openapi\.json|)"
+    ),
+    "status": lambda value, _header, _terms: re.fullmatch("[1-5][0-9]{2}|0", str(value)) is not None,
+    "class": _text(r"[A-Za-z_.]+"),
+    "line of code": _text(r"[\w<>.]+:[0-9]+|"),
+    "bound": _text(r"[0-9.]+|\+Inf"),
+    "words": _text(r"[A-Za-z0-9 ,;:.()'-]{1,120}"),
+    "problem": _text("urn:concordat:problem:[a-z-]+"),
+    "decided": _text("decided|indeterminate|error"),
+    "effect": _text("restriction|notice|incentive"),
+    "door": _text(r"https?://[^\s]+/subject|https?://[^\s]+"),
+    "certificate": _text("[A-Za-z0-9+/=_-]+"),
+    "payload type": _text(re.escape(labels.PAYLOAD_TYPE_PREFIX) + r"decision\+cbor"),
+    "header": _text(r"[\x20-\x7e]{1,80}"),
+    "outcome of a subject": _text("decided|indeterminate|malformed|quota|not-granted|replayed|unauthenticated"),
+    "agreement's text": lambda value, _, terms: value in _public(terms),
+}
