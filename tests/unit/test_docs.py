@@ -144,6 +144,16 @@ def test_what_is_promised_is_not_there() -> None:
     assert not [marker for marker in ("browser", "full") if f'"{marker}:' in (ROOT / "pyproject.toml").read_text()]
 
 
+# Containers
+
+
+def test_readme_and_the_guide_run_containers_by_the_same_commands() -> None:
+    guide = (ROOT / "federation/docs/compose.md").read_text()
+    [said] = fenced(section(README, "Containers"), "sh")
+    assert [said] == fenced(section(guide, "Run"), "sh")
+    assert said.startswith("docker compose up --build --wait")
+
+
 # Exit codes
 
 _MEANINGS = {
