@@ -14,6 +14,7 @@ from api.audit.claim import Chart, Claim, Evidence
 from api.audit.dishonest import Behaviour, Scene, forged
 from api.audit.grounds import Grounds, firm, listing
 from api.setup import Established
+from federation.audit.statistics import ALPHA
 from nodes.entry import Registrar
 from nodes.listings import Listing
 from nodes.storage.cipher import ColumnCipher
@@ -31,7 +32,7 @@ from protocol.sealing import bucket
 from protocol.shamir import lagrange_at_zero
 
 AGENCY = "tax"
-FALSE_ALARM = 1e-6
+DECISIONS = 1  # whether the spread is uniform
 
 Prefix = Callable[[Identifier, bytes, int], int]
 """The bucket of an identifier whose pseudonym is known, of so many bits."""
@@ -74,7 +75,7 @@ class _Spread:
     def found(self) -> list[str]:
         """What is wrong with it."""
         few = min(self.counts) < self.k_min
-        return ["a bucket of fewer than k_min people"] * few + ["no uniform spread"] * (self.uniformity < FALSE_ALARM)
+        return ["a bucket of fewer than k_min people"] * few + ["no uniform spread"] * (self.uniformity < ALPHA)
 
 
 def _spread(established: Established, prefix: Prefix) -> _Spread:
@@ -327,9 +328,9 @@ CLAIM = Claim(
     "whatever a bucket holds.",
     attack="A whole population goes through the OPRF into its buckets; β and B are compared with exact binomial tails; "
     "subjects of full, half-full and empty buckets are asked about; a full bucket is overfilled in every way there is.",
-    sizing="By the choice of β the smallest bucket is too small with probability 2^-20; the chi-square test's bound is "
-    f"{FALSE_ALARM}. A function that never gives one prefix leaves an empty bucket, at any size. Sizes, parameters "
-    "and overflow are deterministic.",
+    sizing="By the choice of β the smallest bucket is too small with probability 2^-20; the chi-square test of "
+    f"the spread is one of the suite's statistical decisions, p ≤ {ALPHA:.1e}. A function that never gives one prefix "
+    "leaves an empty bucket, at any size. Sizes, parameters and overflow are deterministic.",
     planted="Prefixes of the number itself; a prefix that is never given; parameters by the mean; a reply without "
     "fillers; a node that answers from an overflowing bucket; an entry that does not look whether there is a place.",
     measure=_measure,
