@@ -86,17 +86,24 @@ def _plots(evidence: Evidence) -> Iterable[Markup]:
 
 
 def _draw(chart: Chart) -> Figure:
-    figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    most = max((len(points) for points in chart.series.values()), default=0)
+    height = _HEIGHT if not chart.bars else 1.2 + most * (0.25 + 0.12 * len(chart.series))
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     axes = figure.subplots()
     for number, (name, points) in enumerate(chart.series.items()):
         xs, ys = [x for x, _ in points], [y for _, y in points]
-        if chart.bars:
+        if chart.bars:  # lying, so that the names of categories have room
             width = 0.8 / len(chart.series)
-            axes.bar([at + number * width for at in range(len(xs))], ys, width, label=name)
-            axes.set_xticks([at + 0.4 - width / 2 for at in range(len(xs))], [str(x) for x in xs])
+            axes.barh([at + number * width for at in range(len(xs))], ys, width, label=name)
+            axes.set_yticks([at + 0.4 - width / 2 for at in range(len(xs))], [str(x) for x in xs])
         else:
             axes.plot([float(x) for x in xs], ys, label=name)
-    axes.set(title=chart.title, xlabel=chart.x_label, ylabel=chart.y_label)
+    x_label, y_label = (chart.y_label, "") if chart.bars else (chart.x_label, chart.y_label)
+    figure.suptitle(chart.title)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    if chart.bars:
+        axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    if len(chart.series) > 1:
+        figure.legend(loc="outside lower center", ncols=min(3, len(chart.series)), frameon=False)
     return figure
