@@ -1,7 +1,9 @@
 """A whole federation in one process: every party with its own databases, and a network that records every message."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from api.setup import Established
 from federation.coordinator import Arithmetic, Coordinator, in_place
@@ -22,10 +24,23 @@ from protocol.paillier import Randomiser
 from protocol.rounds.party import Party
 
 
-class LocalFederation:
-    """All parties of an established epoch, with their databases under `directory`."""
+def in_files(path: Path) -> str:
+    """The URL of a database in a file of this name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{path}.sqlite"
 
-    def __init__(self, established: Established, directory: Path, clock: Callable[[], int], random: Random) -> None:
+
+class LocalFederation:
+    """All parties of an established epoch; `database` says where each one's is that would lie under `directory`."""
+
+    def __init__(
+        self,
+        established: Established,
+        directory: Path,
+        clock: Callable[[], int],
+        random: Random,
+        database: Callable[[Path], str] = in_files,
+    ) -> None:
         self.established = established
         self.terms = established.terms
         self.network = MemoryNetwork()
@@ -35,6 +50,8 @@ class LocalFederation:
         self.node_keys = {agency: random(KEY_BYTES) for agency in self.terms.agencies}
         self._started = False
         self._directory = directory
+        self._database = database
+        self._open = ExitStack()
         self._clock = clock
         self._random = random
         for agency in self.terms.agencies:
@@ -48,6 +65,10 @@ class LocalFederation:
             requester.id: Requester(self._party(requester.id), self.network.transport(requester.id), clock, random)
             for requester in self.terms.agreement.requesters
         }
+
+    def close(self) -> None:
+        """Close all connections to databases."""
+        self._open.close()
 
     async def start(self) -> None:
         """Seal what waits, canaries first; once it is, every node answers."""
@@ -76,7 +97,7 @@ class LocalFederation:
         folder = f"agencies/{agency}"
         secrets = self.established.secrets[agency]
         cipher = ColumnCipher(self.node_keys[agency], self._random)
-        listings = ListingStore(open_engine(self._url(folder, "listings")), cipher, self.terms.bucket_size)
+        listings = ListingStore(self._engine(folder, "listings"), cipher, self.terms.bucket_size)
         self.listings[agency] = listings
         self.registrars[agency] = Registrar(self._party(agency), listings, self._clock, self._random)
         shares = (
@@ -102,8 +123,9 @@ class LocalFederation:
         return self.established.secrets[name].party(name, self.terms)
 
     def _ledger(self, folder: str) -> ProtocolState:
-        return ProtocolState(open_engine(self._url(folder, "state")))
+        return ProtocolState(self._engine(folder, "state"))
 
-    def _url(self, folder: str, name: str) -> str:
-        (self._directory / folder).mkdir(parents=True, exist_ok=True)
-        return f"sqlite:///{self._directory / folder / name}.sqlite"
+    def _engine(self, folder: str, name: str) -> Any:
+        engine = open_engine(self._database(self._directory / folder / name))
+        self._open.callback(engine.dispose)
+        return engine

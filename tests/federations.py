@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from api.local import LocalFederation
+from api.local import LocalFederation, in_files
 from nodes.listings import Listing
 from protocol.errors import DecodeError, IndeterminateError
 from protocol.identifiers import Identifier, canonical
@@ -20,6 +20,7 @@ from protocol.wire import Body, read
 from tests.parties import NOW, PURPOSE, REQUESTER, agreement, established
 from tests.unit.nodes.builders import make_listing
 
+Database = Callable[[Path], str]
 FIGURES = {"population": 20_000, "k_min": 200, "max_listings": 100}
 TODAY = datetime.fromtimestamp(NOW, UTC).date()
 
@@ -66,12 +67,20 @@ class Scene:
     folder: Path
     federation: LocalFederation
     clock: Clock = field(default_factory=Clock)
+    database: Database = in_files
+    others: list[LocalFederation] = field(default_factory=list)
 
     @classmethod
-    def create(cls, folder: Path, registers: dict[str, list[Listing]] | None = None, **document: Any) -> "Scene":
+    def create(
+        cls,
+        folder: Path,
+        registers: dict[str, list[Listing]] | None = None,
+        database: Database = in_files,
+        **document: Any,
+    ) -> "Scene":
         clock = Clock()
         of = established(agreement(**{"anonymity": FIGURES} | document))
-        scene = cls(folder, LocalFederation(of, folder, clock, secrets.token_bytes), clock)
+        scene = cls(folder, LocalFederation(of, folder, clock, secrets.token_bytes, database), clock, database)
         asyncio.run(scene.federation.start())
         for agency, listings in (REGISTERS if registers is None else registers).items():
             asyncio.run(scene.federation.enter(agency, listings))
@@ -79,7 +88,14 @@ class Scene:
 
     def reopened(self, folder: Path | None = None) -> LocalFederation:
         """The same parties after a restart, on the same databases unless another folder is given."""
-        return LocalFederation(self.federation.established, folder or self.folder, self.clock, secrets.token_bytes)
+        of, clock = self.federation.established, self.clock
+        self.others.append(LocalFederation(of, folder or self.folder, clock, secrets.token_bytes, self.database))
+        return self.others[-1]
+
+    def close(self) -> None:
+        """Close every connection to a database."""
+        for federation in (self.federation, *self.others):
+            federation.close()
 
     def check(self, *subjects: Identifier) -> list[dict[str, Effect]]:
         decisions = asyncio.run(self.federation.requesters[REQUESTER].check(subjects, PURPOSE, "tender 7"))

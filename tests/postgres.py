@@ -2,14 +2,20 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
+from api.local import in_files
+
 SERVER = "CONCORDAT_TEST_POSTGRES"
+ON_BOTH = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
+"""Parameters of a fixture whose tests speak about SQLite and about PostgreSQL."""
 
 
 @contextmanager
@@ -22,6 +28,13 @@ def schema(*options: str) -> Iterator[str]:
         yield _text(_server().update_query_dict({"options": asked}))
     finally:
         run(f"DROP SCHEMA {name} CASCADE")
+
+
+@contextmanager
+def places(kind: str) -> Iterator[Callable[[Path], str]]:
+    """Where a federation's databases are, by the path each would have: SQLite's files, or a schema each."""
+    with ExitStack() as stack:
+        yield in_files if kind == "sqlite" else cache(lambda _path: stack.enter_context(schema()))
 
 
 @contextmanager

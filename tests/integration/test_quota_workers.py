@@ -25,13 +25,13 @@ from protocol.errors import NotGrantedError, QuotaError, ReplayedError
 from protocol.wire import Header
 from tests.gateways import CASE, NOBODY, TOKEN, Office
 from tests.parties import NOW, PURPOSE
-from tests.postgres import schema
+from tests.postgres import ON_BOTH, schema
 
 LIMIT, PROCESSES, EACH = 50, 4, 50
 DAY = Allowance(LIMIT, "day 1", NOW + 3_600)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(params=ON_BOTH)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "postgres":
         with schema() as made:

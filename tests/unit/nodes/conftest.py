@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import Engine
 
 from nodes.storage.engine import open_engine
-from tests.postgres import schema
+from tests.postgres import ON_BOTH, schema
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(params=ON_BOTH)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database."""
     if request.param == "sqlite":

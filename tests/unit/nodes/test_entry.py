@@ -2,13 +2,13 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.local import LocalFederation
+from api.local import LocalFederation, in_files
 from nodes.catalogue import load_catalogue
 from nodes.entry import Entered, Registrar
 from nodes.listings import Listing, ListingError, check_listing
@@ -19,6 +19,7 @@ from protocol.identifiers import CANARY_SCHEME, Identifier, canary, canonical
 from protocol.messages import Effect, Evaluate
 from protocol.wire import MAX_SUBJECTS, read
 from tests.parties import AGENCIES, NOW, PURPOSE, REQUESTER, agreement, established
+from tests.postgres import ON_BOTH, places
 from tests.unit.nodes.builders import make_listing
 
 EPOCH = ("procurement", 1)
@@ -29,9 +30,9 @@ ONE_BUCKET = {"population": 500, "k_min": 400, "max_listings": 3}
 class Scene:
     """A local federation, of which the agency `tax` enters listings; counts what it has evaluated."""
 
-    def __init__(self, folder: Path, **document: Any) -> None:
+    def __init__(self, folder: Path, database: Callable[[Path], str] = in_files, **document: Any) -> None:
         of = established(agreement(**document))
-        self.federation = LocalFederation(of, folder, lambda: NOW, secrets.token_bytes)
+        self.federation = LocalFederation(of, folder, lambda: NOW, secrets.token_bytes, database)
         self.registrar: Registrar = self.federation.registrars["tax"]
         self.store = self.federation.listings["tax"]
         self.sent: list[int] = []
@@ -63,11 +64,13 @@ class Scene:
         return [listing.decision_ref for _, listing in self.store.all()]
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    scene = Scene(tmp_path)
-    scene.start()
-    return scene
+@pytest.fixture(params=ON_BOTH)
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
+    with places(request.param) as database:
+        scene = Scene(tmp_path, database)
+        scene.start()
+        yield scene
+        scene.federation.close()
 
 
 def firm(number: int) -> Identifier:
