@@ -217,12 +217,11 @@ def _settings(directory: Path, agency: str) -> Settings:
         stop(BAD_INPUT, f"DIR: {error}")
     if agency not in terms.agencies:
         stop(BAD_INPUT, "--agency: not an agency of this agreement", f"There are {', '.join(terms.agencies)}.")
-    return Settings(
-        party=agency,
-        directory=home.party_path(agency, terms.agreement),
-        roster=home.roster_path,
-        urls=home.urls_path,
-    )
+    own = home.party_path(agency, terms.agreement)
+    peers = own / "peers.json"
+    # While parties run here, the agency finds the others as its node does; on hosts of their own there is one file.
+    urls = peers if home.urls_path.exists() and peers.exists() else home.urls_path
+    return Settings(party=agency, directory=own, roster=home.roster_path, urls=urls)
 
 
 def _registers(settings: Settings) -> dict[str, str]:
