@@ -23,7 +23,7 @@ def audit(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="REPORT_DIR", help="Where report.html and report.json go.")
     ] = Path("audit-report"),
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller samples: ten minutes instead of an hour or more.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller samples: ten minutes, not an hour.")] = False,
     seed: Annotated[int, typer.Option(help="What the samples are drawn by.")] = SEED,
 ) -> None:
     """Attack every privacy claim, and beside it a variant with a planted leak, which must be found.
