@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -77,15 +78,15 @@ class Launcher:
     def stop(self) -> None:
         """Ask every party to end, and return when all have; who does not end in time is killed."""
         pids = self.running()
-        for pid in pids.values():
-            os.kill(pid, signal.SIGTERM)
+        _signal(pids.values(), signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
         while (pids := self.running()) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-        for pid in pids.values():
-            os.kill(pid, signal.SIGKILL)
+        _signal(pids.values(), signal.SIGKILL)
         while self.running():
             time.sleep(_POLL_SECONDS)
+        for process in self._spawned:
+            process.wait()  # its memory is gone, so that it does not run; its last threads may still be ending
         for party in self._parties:
             (self._path(party) / "pid").unlink(missing_ok=True)
         self._home.urls_path.unlink(missing_ok=True)
@@ -173,3 +174,9 @@ def _free_ports(count: int) -> list[int]:
     finally:
         for probe in probes:
             probe.close()
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # it may end by itself meanwhile
+            os.kill(pid, number)

@@ -6,7 +6,8 @@ what is recorded is what travelled, and no party has a recording mode.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 
 import httpx
 import uvicorn
@@ -24,8 +25,7 @@ class Recorder:
         self.records: list[Record] = []
         self.problems: list[Record] = []
         self._urls: Mapping[str, str] = {}
-        self._client = httpx.AsyncClient(timeout=60, trust_env=False)
-        app = FastAPI(openapi_url=None)
+        app = FastAPI(openapi_url=None, lifespan=self._connected)
         app.add_api_route("/{sender}/{receiver}/v1/{kind}", self._forward, methods=["POST"])
         app.add_api_route("/{sender}/{receiver}/readyz", self._probe, methods=["GET"])
         self._server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
@@ -47,6 +47,12 @@ class Recorder:
         self._urls = urls
         port = self._server.servers[0].sockets[0].getsockname()[1]
         return lambda sender: {receiver: f"http://127.0.0.1:{port}/{sender}/{receiver}" for receiver in urls}
+
+    @asynccontextmanager
+    async def _connected(self, _app: FastAPI) -> AsyncIterator[None]:
+        """Connections to the parties belong to the server's event loop: it opens them, and closes them as it ends."""
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as self._client:
+            yield
 
     async def _forward(self, sender: str, receiver: str, kind: str, request: Request) -> Response:
         data = await request.body()

@@ -11,9 +11,10 @@ from typing import Self
 import httpx
 
 from api import keystore
-from api.home import Home, read_urls
+from api.home import Home, keys_path, read_urls
 from api.launcher import Launcher
 from api.recorder import Recorder
+from api.setup import Secrets
 from federation.transport import Record
 from protocol.agreement.roster import COORDINATOR
 from protocol.errors import ConcordatError
@@ -58,20 +59,24 @@ class Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._was_running:
-            self.launcher.start()
-        else:
-            self.launcher.stop()
-        self.recorder.__exit__()
+        try:
+            if self._was_running:
+                self.launcher.start()
+            else:
+                self.launcher.stop()
+        finally:
+            self.recorder.__exit__()
 
     @property
     def parties(self) -> dict[str, Party]:
         """The agencies and the coordinator as themselves, from their own keys."""
-        parties = {}
-        for name in (*self.terms.agencies, COORDINATOR):
-            held, _ = keystore.load(self.path(name) / "keys", (self.path(name) / "passphrase").read_bytes().strip())
-            parties[name] = held.party(name, self.terms)
-        return parties
+        return {name: self.secrets(name).party(name, self.terms) for name in (*self.terms.agencies, COORDINATOR)}
+
+    def secrets(self, party: str) -> Secrets:
+        """A party's own keys of this epoch."""
+        keys = keys_path(self.path(party), self.terms.roster.epoch)
+        held, _ = keystore.load(keys, (self.path(party) / "passphrase").read_bytes().strip())
+        return held
 
     @property
     def records(self) -> list[Record]:

@@ -7,7 +7,6 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -185,27 +184,19 @@ class Messages:
 
     def open(self, doors: Doors, holder: str, *, chunk: int = 0, x: bytes = b"", ask: bytes = b"") -> bytes:
         """The coordinator's request to open a chunk, for any x."""
-        asked = read(ask or self.ask, Ask).header
-        return doors.speak(COORDINATOR).send(
-            Open(ask or self.ask, chunk, x or self.x),
-            audience=holder,
-            session=asked.session,
-            purpose=asked.purpose,
-            m=asked.m,
-            now=doors.clock(),
-        )
+        return _about(ask or self.ask, Open(ask or self.ask, chunk, x or self.x), doors, holder)
 
     def prove(self, doors: Doors, holder: str, *, chunk: int = 0, x: bytes = b"", requester: str = "") -> bytes:
         """The coordinator's request to prove a share."""
-        asked = read(self.ask, Ask).header
-        return doors.speak(COORDINATOR).send(
-            Prove(requester or asked.sender, chunk, x or self.x),
-            audience=holder,
-            session=asked.session,
-            purpose=asked.purpose,
-            m=asked.m,
-            now=doors.clock(),
-        )
+        return _about(self.ask, Prove(requester or doors.requester, chunk, x or self.x), doors, holder)
+
+
+def _about(ask: bytes, body: Open | Prove, doors: Doors, holder: str) -> bytes:
+    """A request to a keyholder that the coordinator signs, of the session of an `ask`."""
+    asked, now = read(ask, Ask).header, doors.clock()
+    return doors.speak(COORDINATOR).send(
+        body, audience=holder, session=asked.session, purpose=asked.purpose, m=asked.m, now=now
+    )
 
 
 def challenge(terms: Terms, root: int = 2) -> bytes:
@@ -263,13 +254,14 @@ async def in_process(
 
 
 def serve(handles: Sequence[Handle]) -> FastAPI:
-    """A node's service whose requests go in turn to handlers that stand for its workers, a thread each."""
-    threads = [ThreadPoolExecutor(1) for _ in handles]
+    """A node's service whose requests go in turn to handlers that stand for its workers; each does one at a time."""
+    busy = [asyncio.Lock() for _ in handles]
     turns = itertools.count()
 
     async def handle(kind: str, data: bytes) -> bytes:
         turn = next(turns) % len(handles)
-        return await asyncio.get_running_loop().run_in_executor(threads[turn], handles[turn], kind, data)
+        async with busy[turn]:
+            return await asyncio.to_thread(handles[turn], kind, data)
 
     return service(handle, LIMITS)
 

@@ -23,7 +23,8 @@ from typing import Final
 from api.audit.claim import Chart, Evidence
 from api.audit.grounds import Clock, Grounds, agreement_text, firm, listing
 from api.audit.transcripts import Stage
-from api.founding import EPOCH, read_agreement
+from api.founding import read_agreement
+from api.home import FIRST_EPOCH
 from api.setup import Established, establish
 from federation.audit.attackers import GATED, Attacker, Result, Samples, Split
 from federation.audit.observations import (
@@ -204,7 +205,7 @@ async def _rounds(
     game: Game, made: Plan, agreement: str, primes: tuple[int, int], folder: Path, draws: random.Random
 ) -> Outcome:
     clock = Clock(int(time.time()))
-    established = establish(read_agreement(agreement), EPOCH, primes, secrets.token_bytes, clock())
+    established = establish(read_agreement(agreement), FIRST_EPOCH, primes, secrets.token_bytes, clock())
     sides = await _sides(game, established, folder, clock)
     see = partial(_see, game, established, [Suspect(world.subject, world.pseudonym) for _, _, world in sides])
     honest = _Run(game.views, made.split)

@@ -10,8 +10,6 @@ from api.audit.grounds import Grounds, Scale
 
 SEED = 20261120
 CLAIMS = all_claims()
-# Claims kill parties in the middle of connections; what a collected socket says of that is no finding.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 each = pytest.mark.parametrize("claim", CLAIMS, ids=[claim.name for claim in CLAIMS])
 
 

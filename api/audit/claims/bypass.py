@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, islice
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.types import ASGIApp
@@ -191,11 +192,11 @@ def _decided(doors: Doors, decisions: Decisions) -> list[str]:
         binding=decision_binding(look.sigmas[0], look.secrets[0], asked.body.commitment),
     )
 
-    def signed(decision: Decision, **changes: object) -> bytes:
+    def signed(decision: Decision, **changes: Any) -> bytes:
         header = replace(
             asked.header, sender=COORDINATOR, audience=requester.id, expires=now + doors.terms.decision_seconds
         )
-        data = write(replace(header, **changes), decision, coordinator.signing_key)  # type: ignore[arg-type]
+        data = write(replace(header, **changes), decision, coordinator.signing_key)
         return coordinator.reply(Decide((data,)), question.look, now)
 
     wrong = {

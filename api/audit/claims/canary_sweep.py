@@ -25,7 +25,7 @@ from protocol.messages import Ask, Evaluate, Open, Prove
 _KINDS = (Evaluate.TYPE, Ask.TYPE, Open.TYPE, Prove.TYPE)
 _SAMPLE_BYTES = 1 << 15
 
-_WHOLE: Mapping[str, Callable[[str], bytes]] = {
+WHOLE: Mapping[str, Callable[[str], bytes]] = {
     "plain": str.encode,
     "lower case": lambda text: text.lower().encode(),
     "upper case": lambda text: text.upper().encode(),
@@ -48,6 +48,7 @@ _WHOLE: Mapping[str, Callable[[str], bytes]] = {
     "gzip": lambda text: gzip.compress(text.encode()),
     "zlib of gzip": lambda text: zlib.compress(gzip.compress(text.encode())),
 }
+"""Encodings of a whole document, by name."""
 
 
 def _hash(name: str, secret: Secret) -> bytes:
@@ -64,7 +65,7 @@ def _hexadecimal(name: str, secret: Secret) -> bytes:
 
 
 _PLANTED: Mapping[str, Callable[[Secret], bytes]] = {
-    **{name: partial(_document, whole) for name, whole in _WHOLE.items()},
+    **{name: partial(_document, whole) for name, whole in WHOLE.items()},
     "grouped": lambda it: " ".join(folded(it.text)).encode(),
     **{name: partial(_hash, name) for name in HASHES},
     **{f"{name}, hexadecimal": partial(_hexadecimal, name) for name in HASHES},

@@ -5,7 +5,6 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 
-from api import keystore
 from api.audit.claim import Claim, Evidence
 from api.audit.grounds import PURPOSE, REQUESTER, Grounds, firm, listing
 from api.audit.traces import exercised, files
@@ -41,10 +40,7 @@ def _measure(grounds: Grounds) -> Evidence:
     exercise, processes = exercised(grounds), grounds.processes
     terms = processes.terms
     colluding = terms.keyholders[: terms.threshold - 1]
-    secrets = {}
-    for name in (*colluding, COORDINATOR):
-        path = processes.path(name)
-        secrets[name], _ = keystore.load(path / "keys", (path / "passphrase").read_bytes().strip())
+    secrets = {name: processes.secrets(name) for name in (*colluding, COORDINATOR)}
     stored = [trace.data for trace in files(processes) if trace.party == COORDINATOR]
     loot = _loot(terms, secrets, processes.records, stored)
     others = [it for name, listed in exercise.listed.items() if name not in colluding for it in listed]

@@ -13,7 +13,6 @@ import httpx
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 
-from api import keystore
 from api.audit.claim import Claim, Evidence
 from api.audit.grounds import Grounds
 from api.audit.traces import LOG, Trace, answer, exercised, files, metrics
@@ -94,9 +93,7 @@ def _measure(grounds: Grounds) -> Evidence:
 
 def _messages(processes: Processes, requester: str, each: int, draws: random.Random) -> Iterator[tuple[str, Attempt]]:
     """Malformed messages to each endpoint of the coordinator, and of the agencies in turn."""
-    path = processes.path(requester)
-    held, _ = keystore.load(path / "keys", (path / "passphrase").read_bytes().strip())
-    party = held.party(requester, processes.terms)
+    party = processes.secrets(requester).party(requester, processes.terms)
     agencies, now = processes.terms.agencies, int(time.time())
     asked = {record.kind: record.data for record in processes.records if record.sender == requester}
     opening = next(it.data for it in processes.records if it.kind == Open.TYPE and it.receiver in agencies)

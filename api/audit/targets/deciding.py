@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from api.audit.targets.question import (
     ANSWERING_OTHERWISE,
@@ -131,9 +132,9 @@ def terms(it: Question) -> Target:
     agreement, signed = it.terms.agreement, it.scene.federation.established.roster
     roster, honest = signed.roster, terms_to_bytes(agreement, signed)
 
-    def resigned(**changes: object) -> bytes:
+    def resigned(**changes: Any) -> bytes:
         """A roster that all agencies sign, whatever stands in it."""
-        changed = replace(roster, **changes)  # type: ignore[arg-type]
+        changed = replace(roster, **changes)
         signatures = {agency: changed.sign(it.key(agency)) for agency in it.terms.agencies}
         return terms_to_bytes(agreement, SignedRoster(changed, signatures))
 

@@ -21,7 +21,7 @@ MESSAGE = write(HEADER, Prove("buyer", 0, b"\x05"), KEY)
 
 @pytest.fixture
 def draws() -> random.Random:
-    return random.Random(7)  # noqa: S311
+    return random.Random(7)  # noqa: S311  # no secrets
 
 
 def test_an_encoding_that_is_bent_is_always_refused(draws: random.Random) -> None:

@@ -14,7 +14,7 @@ from tests.parties import NOW, PURPOSE, REQUESTER, federation, party
 
 
 def draws() -> random.Random:
-    return random.Random(7)  # noqa: S311
+    return random.Random(7)  # noqa: S311  # no secrets
 
 
 @pytest.mark.parametrize("path", ["/v1/membership", "/v1/membership:batch"])
