@@ -1,9 +1,9 @@
 """Canaries: subjects whose answers every gateway knows, asked to find a party that lies always.
 
-Each agency A has one, `xx.canary` with A's id, which at A alone counts as one undisputed listing of severity 3 in each
-of A's registers; `xx.canary` with 0 is listed by nobody. What a party does to them it does to every subject: blinded,
-they cannot be told from others. Only their purpose can, so they show a faulty party, not a malicious one that spares
-them.
+Each agency A has one, `xx.canary` with A's id, which at A alone counts as one undisputed listing and one positive
+record, of severity 3, in each of A's registers; `xx.canary` with 0 is listed by nobody. What a party does to them it
+does to every subject: blinded, they cannot be told from others. Only their purpose can, so they show a faulty party,
+not a malicious one that spares them.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from protocol.agreement.rules import outcome
 from protocol.agreement.terms import CANARY, Terms
 from protocol.errors import IndeterminateError, PeerError
 from protocol.identifiers import Identifier, canary
-from protocol.lanes import Standing, vector
+from protocol.lanes import canary_standings, vector
 from protocol.messages import Effect
 
 NOBODY: Final = "0"
@@ -34,9 +34,7 @@ def known_answers(terms: Terms, requester: str) -> list[tuple[str, Identifier, M
     """
     agreement, layout = terms.agreement, terms.layout(requester)
     vectors = {
-        agency.id: vector(
-            layout, agency.id, [Standing(register.id, 3, disputed=False) for register in agency.registers]
-        )
+        agency.id: vector(layout, agency.id, canary_standings(register.id for register in agency.registers))
         for agency in agreement.agencies
     }
     answers: list[tuple[str, Identifier, Mapping[str, int]]] = []

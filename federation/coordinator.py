@@ -1,7 +1,7 @@
 """The coordinator: passes questions on, gathers answers, has sums opened, decides (specification §4).
 
-It serves two calls: `evaluate`, which it forwards to a quorum of keyholders, and `ask`, which it answers with one
-signed decision a subject, or not at all.
+It serves three calls: `evaluate`, which it forwards to a quorum of keyholders; `ask`, which it answers with one
+signed decision a subject, or not at all; and `access`, by which an agency asks all of them for a subject.
 """
 
 import asyncio
@@ -18,8 +18,9 @@ from protocol.errors import (
     OpeningError,
     PeerError,
 )
-from protocol.messages import Ask, Evaluate, Evaluated, Look, Open, Prove
+from protocol.messages import Access, Accessed, Ask, Evaluate, Evaluated, Look, Open, Prove
 from protocol.paillier import Zetas
+from protocol.rounds import access
 from protocol.rounds import coordinator as rounds
 from protocol.rounds.keyholder import receive_evaluate
 from protocol.rounds.ledger import Ledger, refusals_logged
@@ -94,7 +95,7 @@ class Coordinator:
         self._clock = clock
 
     async def handle(self, kind: str, data: bytes) -> bytes:
-        """Serve one call of a requester, or of an agency that seals.
+        """Serve one call of a requester, or of an agency that seals or asks for a subject.
 
         Raises:
             PeerError: refused, and nothing was computed; an IndeterminateError names who did not answer.
@@ -103,6 +104,8 @@ class Coordinator:
             return await self.evaluate(data)
         if kind == Ask.TYPE:
             return await self.ask(data)
+        if kind == Access.TYPE:
+            return await self.access(data)
         raise DecodeError("not a call that a coordinator serves")
 
     async def evaluate(self, data: bytes) -> bytes:
@@ -143,6 +146,26 @@ class Coordinator:
                 raise IndeterminateError(failed)
             sums: rounds.Sums = await self._run("add", session, replies, self._clock())
             return await self._decide(session, sums)
+
+    async def access(self, data: bytes) -> bytes:
+        """Pass a subject's `access` on to every agency; returns the map {agency: accessed} of those that answered.
+
+        Unlike decisions, what some agencies answer is whole by itself: all answers are of one size, and sealed to the
+        subject, so nothing is to be gained by leaving one out.
+        """
+        now = self._clock()
+        with refusals_logged(self._ledger, Access.TYPE, now) as entry:
+            request = access.verify(self._party, data, now)
+            entry.header = request.header
+            self._ledger.admit(Access.TYPE, entry.header, self._party.terms.allowance(entry.header, now), now)
+
+            async def accessed(agency: str) -> bytes:
+                reply = await self._transport.send(agency, Access.TYPE, data)
+                self._party.receive_reply(reply, Accessed, request, agency, self._clock())
+                return reply
+
+            answers, _ = await _gather(self._party.terms.agencies, accessed)
+            return encode(answers)
 
     async def _decide(self, session: rounds.Session, sums: rounds.Sums) -> bytes:
         shares = await asyncio.gather(*(self._open_chunk(session, chunk) for chunk in sums.chunks))

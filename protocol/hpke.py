@@ -9,7 +9,22 @@ from protocol.errors import SealError
 
 OVERHEAD = 48  # encapsulated key (32) and authentication tag (16)
 
+_ANY = X25519PrivateKey.from_private_bytes(bytes(32))  # no secret: with any key, low order gives zero and is refused
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+
+
+def receiver_key(encoded: bytes) -> X25519PublicKey:
+    """Decode a key (32 bytes) to which something is to be sealed.
+
+    Raises:
+        SealError: it is of low order, so anybody could open what is sealed to it.
+    """
+    key = X25519PublicKey.from_public_bytes(encoded)
+    try:
+        _ANY.exchange(key)
+    except ValueError as error:
+        raise SealError("the receiver's key cannot be sealed to") from error
+    return key
 
 
 def seal(plaintext: bytes, receiver: X25519PublicKey, label: bytes, *context: bytes) -> bytes:

@@ -77,10 +77,10 @@ def canonical(scheme: str, value: str) -> Identifier:
         return Identifier(scheme, number)
     name = _name(module)
     check = _OWN_RULES.get(name, module.validate)
-    number = _checked(check, name, number)
-    if not number.isascii() or _checked(check, name, number) != number:
+    checked = _checked(check, name, number)
+    if not checked.isascii() or (checked != number and _checked(check, name, checked) != checked):
         raise IdentifierError(f"{name}: wrong format")
-    return Identifier(name, number)
+    return Identifier(name, checked)
 
 
 def canary(party: str) -> Identifier:
@@ -182,6 +182,8 @@ def _fold(text: str) -> str:
     """
     if len(text) > MAX_VALUE:
         raise IdentifierError(f"value: longer than {MAX_VALUE} characters")
+    if text.isascii() and text.isalnum():
+        return text.upper()  # what the rest comes to; most numbers are of this kind
     kept = []
     for character in unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).upper()):
         match unicodedata.category(character)[0]:

@@ -15,6 +15,7 @@ SESSION_KEY = b"concordat-v1 session key"
 QUESTION = b"concordat-v1 question"
 TAG = b"concordat-v1 tag"
 MASK = b"concordat-v1 mask"
+ACCESS_TAG = b"concordat-v1 access tag"
 
 # Hashes.
 IDENTIFIER = b"concordat-v1 identifier"
@@ -27,6 +28,8 @@ DOCUMENT_HASH = b"concordat-v1 document hash"
 # HPKE info.
 SEALED_ASK = b"concordat-v1 sealed ask"
 SEALED_ANSWER = b"concordat-v1 sealed answer"
+SEALED_ACCESS = b"concordat-v1 sealed access"
+SEALED_CONTENT = b"concordat-v1 sealed content"
 SEALED_DKG_SHARE = b"concordat-v1 sealed dkg share"
 SEALED_OPENING_SHARE = b"concordat-v1 sealed opening share"
 
@@ -49,3 +52,5 @@ SHARE_PROOF = b"concordat-v1 opening share proof"
 # A node's own key for its database.
 COLUMN_ENCRYPTION = b"concordat-v1 node column encryption"
 COLUMN_DIGEST = b"concordat-v1 node column digest"
+AUDIT_TRAIL = b"concordat-v1 node audit trail"
+BACKUP = b"concordat-v1 node backup"

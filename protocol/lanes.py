@@ -2,7 +2,8 @@
 
 Each agency puts the listings of one subject into a vector of small numbers, one a lane; the vectors are added under
 encryption; the coordinator reads the sums. Which lanes there are follows from the agreement:
-`protocol.agreement.layout`.
+`protocol.agreement.layout`. Listings and positive records have lanes of their own: what is good about a subject never
+weighs against it, nor the reverse.
 
 One opening carries several vectors, each in a slot of its own. The coordinator multiplies each sum S, under encryption,
 by 1 + ρ·2^width with a fresh secret ρ of 40 bits, so that the slot holds S and, above it, ρ·S. An agency whose payload
@@ -23,9 +24,11 @@ MAX_WIDTH = 215
 MAX_WEIGHT = 255
 MAX_POINTS = 65_535
 
+CANARY_SEVERITY = 3
+
 
 class LaneKind(StrEnum):
-    """What a lane counts; a disputed listing counts in the disputed lane only."""
+    """What a lane counts, of listings or of positive records; what is disputed counts in the disputed lane only."""
 
     COUNT = "count"  # agencies with an undisputed listing
     DISPUTED = "disputed"  # agencies with disputed listings and no undisputed one
@@ -40,18 +43,21 @@ _MAXIMUM = {LaneKind.COUNT: 1, LaneKind.DISPUTED: 1, LaneKind.WEIGHT: MAX_WEIGHT
 class Lane:
     """One sum over the agencies: `condition` are sorted register ids, `feeders` the agencies that bring one of them.
 
-    `sole_feeders` are those feeders whose registers, as far as rules name them, all belong to the condition.
+    `sole_feeders` are those feeders that bring nothing else that a rule counts: neither a register beyond the
+    condition nor one that a rule of the other polarity names. What matched at them belongs to this condition.
+    A `positive` lane sums positive records, any other listings.
     """
 
     condition: tuple[str, ...]
     kind: LaneKind
     feeders: frozenset[str]
     sole_feeders: frozenset[str]
+    positive: bool = False
 
     @property
     def name(self) -> str:
-        """The lane's name for people, such as `count(tax-default, wage-arrears)`."""
-        return f"{self.kind}({', '.join(self.condition)})"
+        """The lane's name for people, such as `count(tax-default, wage-arrears)` or `positive count(tax-rating)`."""
+        return f"{'positive ' if self.positive else ''}{self.kind}({', '.join(self.condition)})"
 
     @property
     def maximum(self) -> int:
@@ -88,16 +94,34 @@ class LaneLayout:
 
 @dataclass(frozen=True)
 class Standing:
-    """One listing of the subject, in effect at an agency; severity is 1 to 3, points are not negative."""
+    """One listing of the subject, or one `positive` record, in effect at an agency.
+
+    Severity is 1 to 3; points are not negative, and a positive record's only: they restrict nobody.
+    """
 
     register: str
     severity: int
     disputed: bool
     points: int = 0
+    positive: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.severity <= 3 or self.points < 0:
             raise UsageError("a standing's severity is 1 to 3 and its points are not negative")
+        if self.points and not self.positive:
+            raise UsageError("only a positive record has points")
+
+
+def canary_standings(registers: Iterable[str]) -> list[Standing]:
+    """What an agency's canary (§3.4) stands for: in each of its registers one listing and one positive record.
+
+    Both undisputed, of severity 3, without points.
+    """
+    return [
+        Standing(register, CANARY_SEVERITY, disputed=False, positive=positive)
+        for register in registers
+        for positive in (False, True)
+    ]
 
 
 def vector(layout: LaneLayout, agency: str, standings: Iterable[Standing]) -> tuple[int, ...]:
@@ -111,7 +135,7 @@ def vector(layout: LaneLayout, agency: str, standings: Iterable[Standing]) -> tu
 
 
 def _contribution(lane: Lane, agency: str, standings: tuple[Standing, ...]) -> int:
-    within = [standing for standing in standings if standing.register in lane.condition]
+    within = [it for it in standings if it.register in lane.condition and it.positive is lane.positive]
     if within and agency not in lane.feeders:
         raise UsageError(f"{agency} brings no register of the lane {lane.name}")
     undisputed = [standing for standing in within if not standing.disputed]
@@ -159,20 +183,21 @@ def check(layout: LaneLayout, values: Sequence[int], matched: Collection[str]) -
     """Verify one subject's sums against what the agencies that matched can have contributed.
 
     1. Each lane is at most what the matched agencies that feed it can contribute.
-    2. Of each condition, count + disputed is at most the number of matched agencies that feed it, and at least that of
-       those which feed nothing else: these matched, so they did contribute. No payload can erase another's.
+    2. Of each condition and polarity, count + disputed is at most the number of matched agencies that feed it, and at
+       least that of those which feed nothing else: these matched, so they did contribute. No payload can erase
+       another's.
     3. A weight is from 1 to 255 for each agency counted.
 
     Raises:
         LaneError: an integrity failure, never a decision.
     """
-    sums: dict[tuple[str, ...], dict[LaneKind, int]] = {}
+    sums: dict[tuple[tuple[str, ...], bool], dict[LaneKind, int]] = {}
     for lane, value in zip(layout.lanes, values, strict=True):
         if not 0 <= value <= lane.maximum * len(lane.feeders.intersection(matched)):
             raise LaneError(f"out of bound: lane {lane.name}")
-        sums.setdefault(lane.condition, {})[lane.kind] = value
+        sums.setdefault((lane.condition, lane.positive), {})[lane.kind] = value
     for lane in layout.lanes:
-        found = sums[lane.condition]
+        found = sums[lane.condition, lane.positive]
         if lane.kind is LaneKind.COUNT:
             agencies = found[LaneKind.COUNT] + found[LaneKind.DISPUTED]
             if not len(lane.sole_feeders.intersection(matched)) <= agencies <= len(lane.feeders.intersection(matched)):

@@ -25,6 +25,8 @@ from protocol.wire import (
 KIB = 1 << 10
 MAX_MODULUS_BYTES = 1024
 PREFIX_BYTES = 8
+MAX_IDENTIFIERS = 16
+CONTENT_BYTES = 64 * KIB
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,36 @@ class Decide:
     TYPE: ClassVar[str] = "decide"
     LIMIT: ClassVar[int] = 1024 * KIB
     decisions: tuple[bytes, ...] = array(is_octets(1, Decision.LIMIT), MAX_SUBJECTS)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Agency D, a subject's door, to every agency: the subject's fresh X25519 key, and for each agency a sealed part.
+
+    D's signature says that it authenticated the holder of the m identifiers that are asked under, and of this key.
+    """
+
+    TYPE: ClassVar[str] = "access"
+    LIMIT: ClassVar[int] = 72 * KIB
+    key: bytes = octets(32)
+    sealed: Mapping[str, bytes] = by_id(is_octets(48, KIB))
+
+
+@dataclass(frozen=True)
+class SealedAccess:
+    """Inside `Access.sealed`, for one agency: of each of the subject's identifiers a bucket prefix and a tag."""
+
+    prefixes: tuple[bytes, ...] = array(is_octets(PREFIX_BYTES), MAX_IDENTIFIERS)
+    tags: tuple[bytes, ...] = array(is_octets(32), MAX_IDENTIFIERS)
+
+
+@dataclass(frozen=True)
+class Accessed:
+    """Agency to D, for the subject alone: what it holds of the subject, sealed to its key, always `CONTENT_BYTES`."""
+
+    TYPE: ClassVar[str] = "accessed"
+    LIMIT: ClassVar[int] = CONTENT_BYTES + 4 * KIB
+    sealed: bytes = octets(48 + CONTENT_BYTES)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,14 @@ def mask(secret: bytes, agency: str, data: bytes) -> bytes:
     return i2osp(os2ip(data) ^ os2ip(stream), len(data))
 
 
+def access_tag(pseudonym: bytes, session: bytes, agency: str) -> bytes:
+    """By which an agency finds its own pseudonym of a subject that asks through a door; to others it is random.
+
+    Agency and session stand in it, so what one agency is told of a person in one session is of no use elsewhere.
+    """
+    return _hmac(session_key(pseudonym), labels.ACCESS_TAG, session, agency.encode())
+
+
 def ask_commitment(session: bytes, nonce: bytes, prefixes: Sequence[int]) -> bytes:
     """The commitment com = H(session, ν, prefixes): binds R to one question for all agencies, and tells C nothing."""
     return digest(labels.ASK_COMMITMENT, session, nonce, *(i2osp(prefix, 8) for prefix in prefixes))

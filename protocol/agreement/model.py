@@ -110,9 +110,20 @@ class Measure(_Document):
     legal_basis: Text
     notice: Text
 
+    @property
+    def positive(self) -> bool:
+        """Whether its rules count positive records: an incentive's do, and a restriction's or notice's count listings.
+
+        One register may hold both, as a rating does; neither kind of rule ever sees what is the other's.
+        """
+        return self.effect == "incentive"
+
 
 class When(_Document):
-    """When a rule fires: thresholds over all agencies' active listings of one subject in any of these registers."""
+    """When a rule fires: thresholds over all agencies' active listings of one subject in any of these registers.
+
+    For an incentive, over the positive records there (`Measure.positive`).
+    """
 
     registers: tuple[Id, ...] = Field(min_length=1)
     min_agencies: int = Field(default=1, ge=1)
@@ -180,7 +191,7 @@ def parse(text: str) -> Agreement:
     if len(text) > MAX_TEXT:
         raise _unreadable(f"text is longer than {MAX_TEXT} characters")
     try:
-        document = yaml.load(text, Loader=_PlainLoader)  # noqa: S506  # a SafeLoader, narrowed
+        document = yaml.load(text, Loader=PlainLoader)  # noqa: S506  # a SafeLoader, narrowed
     except yaml.MarkedYAMLError as error:
         raise _unreadable(
             f"line {error.problem_mark.line + 1 if error.problem_mark else 1} is not plain YAML"
@@ -213,7 +224,7 @@ def digest(agreement: Agreement) -> bytes:
     return codec.digest(labels.DOCUMENT_HASH, canonical(agreement))
 
 
-class _PlainLoader(yaml.SafeLoader):
+class PlainLoader(yaml.SafeLoader):
     """Plain YAML: dates as text, no key twice, no aliases (a short text must not unfold into a long one)."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's own class attribute
@@ -222,12 +233,14 @@ class _PlainLoader(yaml.SafeLoader):
     }
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Refuse an alias."""
         if self.check_event(yaml.AliasEvent):
             alias = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="an alias", problem_mark=alias.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a key that stands twice or is no text."""
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if len(set(keys)) < len(node.value):
             raise yaml.MarkedYAMLError(problem="a key twice, or not text", problem_mark=node.start_mark)

@@ -9,6 +9,9 @@ from protocol.errors import AgreementError
 # How long a listing or measure of a class has effect at most; the classes' order is that of these terms.
 MAX_MONTHS: dict[Severity, int] = {"minor": 3, "general": 12, "serious": 36}
 
+Kind = Literal["listing", "rating", "positive", "points"]
+"""Of a register: infringements; one rating a subject; positive records; points of a scheme opted into."""
+
 # Ranks of a legal basis, the lowest first.
 RANKS: tuple[Rank, ...] = ("local-regulation", "central-policy", "regulation", "law")
 
@@ -21,11 +24,11 @@ class Preset:
     agencies that may bring it, `rank` the lowest legal basis that suffices, `subject_kinds` whom it may list.
 
     Raises:
-        AgreementError: it would let points, positive records or minor grounds restrict.
+        AgreementError: it would let points, positive records or minor grounds restrict, or a listing reward.
     """
 
     id: str
-    kind: Literal["listing", "points", "incentive"]
+    kind: Kind
     severity: Severity
     effects: frozenset[Effect]
     competent: tuple[str, ...] | Literal["any"]
@@ -33,7 +36,9 @@ class Preset:
     subject_kinds: frozenset[SubjectKind]
 
     def __post_init__(self) -> None:
-        if self.kind != "listing" and self.effects != {"incentive"}:
+        if self.kind in {"positive", "points"} and self.effects != {"incentive"}:
             raise AgreementError(f"preset {self.id}: points and positive records bring incentives only")
+        if self.kind == "listing" and "incentive" in self.effects:
+            raise AgreementError(f"preset {self.id}: a listing brings no incentive")
         if self.severity == "minor" and "restriction" in self.effects:
             raise AgreementError(f"preset {self.id}: minor grounds never restrict")

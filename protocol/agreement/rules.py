@@ -1,5 +1,8 @@
 """Rules: from a subject's lanes to the measures that apply (specification §5).
 
+The rules of an incentive count positive records, those of a restriction or notice listings; what follows says
+"listings" for either.
+
 A rule **fires** if undisputed listings alone suffice: count >= min_agencies, and weight >= min_weight and
 points >= min_points where it asks for them. A measure applies if any of its rules fires.
 
@@ -35,29 +38,29 @@ def outcome(
     Raises:
         NotGrantedError: the agreement names no such requester.
     """
-    sums = {(lane.condition, lane.kind): value for lane, value in zip(layout.lanes, values, strict=True)}
+    sums = {(lane.condition, lane.positive, lane.kind): value for lane, value in zip(layout.lanes, values, strict=True)}
     implements = agreement.requester(requester).implements
     outcomes = []
     for measure in agreement.measures:
         whens = [rule.when for rule in agreement.rules if rule.measure == measure.id and measure.id in implements]
-        if any(_fires(when, sums) for when in whens):
+        if any(_fires(when, measure.positive, sums) for when in whens):
             outcomes.append(MeasureOutcome(measure.id, disputed=False))
-        elif any(_is_disputed(when, sums) for when in whens):
+        elif any(_is_disputed(when, measure.positive, sums) for when in whens):
             outcomes.append(MeasureOutcome(measure.id, disputed=True))
     return tuple(outcomes)
 
 
-_Sums = dict[tuple[tuple[str, ...], LaneKind], int]
+_Sums = dict[tuple[tuple[str, ...], bool, LaneKind], int]
 
 
-def _fires(when: When, sums: _Sums) -> bool:
+def _fires(when: When, positive: bool, sums: _Sums) -> bool:
     return (
-        sums[when.condition, LaneKind.COUNT] >= when.min_agencies
-        and (when.min_weight is None or sums[when.condition, LaneKind.WEIGHT] >= when.min_weight)
-        and (when.min_points is None or sums[when.condition, LaneKind.POINTS] >= when.min_points)
+        sums[when.condition, positive, LaneKind.COUNT] >= when.min_agencies
+        and (when.min_weight is None or sums[when.condition, positive, LaneKind.WEIGHT] >= when.min_weight)
+        and (when.min_points is None or sums[when.condition, positive, LaneKind.POINTS] >= when.min_points)
     )
 
 
-def _is_disputed(when: When, sums: _Sums) -> bool:
-    disputed = sums[when.condition, LaneKind.DISPUTED]
-    return disputed >= 1 and sums[when.condition, LaneKind.COUNT] + disputed >= when.min_agencies
+def _is_disputed(when: When, positive: bool, sums: _Sums) -> bool:
+    disputed = sums[when.condition, positive, LaneKind.DISPUTED]
+    return disputed >= 1 and sums[when.condition, positive, LaneKind.COUNT] + disputed >= when.min_agencies

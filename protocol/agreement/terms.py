@@ -26,10 +26,13 @@ from protocol.wire import Header
 
 SEAL = "seal"
 CANARY = "canary"
-"""Purposes of the protocol itself: an agency seals its register; a requester asks for canaries, with known answers."""
+ACCESS = "subject-access"
+"""Purposes of the protocol itself: an agency seals its register; a requester asks for canaries, with known answers; an
+agency asks all agencies for a subject that stands at its door."""
 
 _DAY = 86_400
 _CANARY_CHECKS = 300  # a day: enough for one every five minutes, far below what a requester may ask anyway
+_ACCESSES = 1000  # identifiers a day: many times what people ask at one agency, too few to go through a register by
 
 
 def key_context(agreement: Agreement, epoch: int, label: bytes) -> bytes:
@@ -181,13 +184,15 @@ class Terms:
 
         A requester's is in the agreement, for a UTC day; canaries have a small one of their own. An agency seals its
         own identifiers: twice `max_listings` (once, and the turnover of as many again) for the whole epoch, since a
-        daily allowance would let it test the population within a year.
+        daily allowance would let it test the population within a year. For subjects at its door it has a daily one.
         """
+        day = now // _DAY
+        if request.sender in self.agencies and request.purpose == ACCESS:
+            return Allowance(_ACCESSES, f"access day {day}", (day + 1) * _DAY)
         if request.sender in self.agencies:
             end = datetime.combine(self.agreement.valid.until, time.max, UTC)
             limit = 2 * self.agreement.anonymity.max_listings
             return Allowance(limit, f"epoch {self.roster.epoch}", int(end.timestamp()))
-        day = now // _DAY
         if request.purpose == CANARY:
             return Allowance(_CANARY_CHECKS * self.canaries, f"canary day {day}", (day + 1) * _DAY)
         return Allowance(self.agreement.requester(request.sender).quota_per_day, f"day {day}", (day + 1) * _DAY)

@@ -16,6 +16,7 @@ from protocol.agreement.layout import feeders, layout
 from protocol.agreement.model import Agency, Agreement, Measure, Register, Rule
 from protocol.agreement.parameters import bucket_bits, bucket_size
 from protocol.agreement.presets import MAX_MONTHS, RANKS, Preset
+from protocol.agreement.terms import ACCESS, CANARY, SEAL
 from protocol.agreement.violation import InvalidAgreementError, Violation
 from protocol.lanes import MAX_WIDTH
 from protocol.wire import MAX_PARTIES
@@ -100,7 +101,8 @@ def _parties(agreement: Agreement) -> Iterator[Violation]:
             "keyholders.threshold", "the threshold is more than half of the keyholders, and not above them", "change it"
         )
     for number, requester in enumerate(requesters):
-        yield from _unique(f"requesters[{number}].purposes", requester.purposes)
+        purposes = [(f"requesters[{number}].purposes[{i}]", purpose) for i, purpose in enumerate(requester.purposes)]
+        yield from _distinct(purposes, (SEAL, CANARY, ACCESS))
         measures = {measure.id for measure in agreement.measures}
         yield from _named(f"requesters[{number}].implements", requester.implements, measures)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from protocol import oprf
 from protocol.agreement.roster import COORDINATOR
-from protocol.agreement.terms import SEAL
+from protocol.agreement.terms import ACCESS, SEAL
 from protocol.codec import Random, i2osp, os2ip
 from protocol.dkg import KeyShare
 from protocol.errors import CiphertextError, DecodeError, HeaderError, NotGrantedError
@@ -46,7 +46,7 @@ class Proof:
 
 
 def receive_evaluate(party: Party, data: bytes, now: int) -> Signed[Evaluate]:
-    """Verify `evaluate` and the sender's right: a requester for its purpose, or an agency that seals its register.
+    """Verify `evaluate` and the sender's right: a requester for its purpose; an agency that seals, or is a door.
 
     Raises:
         DecodeError, HeaderError, SignatureError, ExpiredError: the message is not as required.
@@ -55,7 +55,7 @@ def receive_evaluate(party: Party, data: bytes, now: int) -> Signed[Evaluate]:
     """
     request = party.receive(data, Evaluate, now, audience=KEYHOLDERS)
     header = request.header
-    if header.sender in party.terms.agencies and header.purpose == SEAL:
+    if header.sender in party.terms.agencies and header.purpose in {SEAL, ACCESS}:
         party.terms.require_in_force(now)
     else:
         party.terms.require_right(header.sender, header.purpose, now)

@@ -36,7 +36,8 @@ CATALOGUE = {
         preset("parking", severity="minor", effects=frozenset({"notice"})),
         preset("late-filing", severity="general"),
         preset("civic-points", kind="points", effects=INCENTIVE),
-        preset("red-list", kind="incentive", effects=INCENTIVE),
+        preset("red-list", kind="positive", effects=INCENTIVE),
+        preset("tax-rating", kind="rating", effects=frozenset({"restriction", "notice", "incentive"})),
         preset("judgment-defaulters", subject_kinds=frozenset({"natural"})),
     )
 }
@@ -92,6 +93,8 @@ VALID: list[dict[str, Any]] = [
     | {"agencies[3].registers[0].preset": "red-list"},
     {"measures[+]": measure(effect="incentive"), "rules[+]": rule("x", registers=["designated"], min_points=9)}
     | {"agencies[3].registers[0].preset": "civic-points"},
+    {"measures[+]": measure(effect="incentive"), "rules[+]": rule("x", registers=["tax-default"])}
+    | {"agencies[1].registers[0].preset": "tax-rating"},
     {"measures[+]": measure(severity="minor", max_months=3), "rules[+]": rule("x", registers=["designated"])}
     | {"agencies[3].registers[0].preset": "parking"},
     {"measures[+]": measure(id="school-fee-reminder"), "rules[+]": rule("school-fee-reminder")},
@@ -125,6 +128,9 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
     ({"keyholders.threshold": 6}, ["keyholders.threshold"]),
     ({"keyholders.agencies": ["court", "tax"], "keyholders.threshold": 1}, ["keyholders.threshold"]),
     ({"requesters[0].purposes": ["award-contract", "award-contract"]}, ["requesters[0].purposes[1]"]),
+    ({"requesters[0].purposes[+]": "seal"}, ["requesters[0].purposes[1]"]),
+    ({"requesters[0].purposes[0]": "canary"}, ["requesters[0].purposes[0]"]),
+    ({"requesters[0].purposes[0]": "subject-access"}, ["requesters[0].purposes[0]"]),
     ({"requesters[0].implements[1]": "exile"}, ["requesters[0].implements[1]"]),
     ({"requesters[0].implements[1]": "exclude-from-award"}, ["requesters[0].implements[1]"]),
     # registers
@@ -158,7 +164,14 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
     ({"agencies[2].registers[0].preset": "parking"}, ["rules[1].when.registers[2]"]),
     ({"agencies[1].registers[0].preset": "parking"}, ["rules[0].when.registers[1]", "rules[1].when.registers[1]"]),
     ({"agencies[2].registers[0].preset": "red-list"}, ["rules[1].when.registers[2]"]),
+    ({"agencies[1].registers[0].preset": "red-list"}, ["rules[0].when.registers[1]", "rules[1].when.registers[1]"]),
     ({"agencies[2].registers[0].preset": "civic-points"}, ["rules[1].when.registers[2]"]),
+    (
+        {"measures[+]": measure(effect="incentive"), "rules[+]": rule("x", registers=["tax-default"], min_points=9)}
+        | {"agencies[1].registers[0].preset": "tax-rating"},
+        ["rules[2].when.registers[0]"],
+    ),
+    ({"measures[+]": measure(effect="incentive"), "rules[+]": rule("x")}, ["rules[2].when.registers[0]"]),
     (
         {"rules[0].when.min_points": 5},
         ["rules[0].when.min_points", "rules[0].when.registers[0]", "rules[0].when.registers[1]"],
@@ -238,8 +251,10 @@ def test_validation_raises_with_every_violation_and_no_value() -> None:
 
 
 def test_a_preset_that_would_punish_by_points_or_for_trifles_cannot_exist() -> None:
-    for kind in ("points", "incentive"):
+    for kind in ("points", "positive"):
         with pytest.raises(AgreementError, match="incentives only"):
             preset("bad", kind=kind)
+    with pytest.raises(AgreementError, match="no incentive"):
+        preset("bad", effects=frozenset({"restriction", "incentive"}))
     with pytest.raises(AgreementError, match="minor grounds"):
         preset("bad", severity="minor")

@@ -29,7 +29,9 @@ class Octets:
     longest: int
 
     def values(self) -> st.SearchStrategy[Any]:
-        return st.binary(min_size=self.shortest, max_size=min(self.longest, self.shortest + 8))
+        drawn = min(self.shortest, 256)
+        rest = bytes(self.shortest - drawn)
+        return st.binary(min_size=drawn, max_size=drawn + min(self.longest - self.shortest, 8)).map(rest.__add__)
 
     def edges(self) -> list[Any]:
         return [bytes(self.shortest), bytes(self.longest)]
@@ -143,6 +145,9 @@ SHAPES: dict[type, dict[str, Shape]] = {
         "agencies": Whole(PARTIES),
         "binding": HASH,
     },
+    messages.Access: {"key": HASH, "sealed": ById(Octets(48, KIB))},
+    messages.SealedAccess: {"prefixes": Many(Octets(8, 8), 1, 16), "tags": Many(HASH, 1, 16)},
+    messages.Accessed: {"sealed": Octets(64 * KIB + 48, 64 * KIB + 48)},
     messages.DkgCommit: {"hash": HASH},
     messages.DkgReveal: {
         "commitments": Many(HASH, 1, PARTIES),

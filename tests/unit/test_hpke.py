@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.errors import SealError
-from protocol.hpke import OVERHEAD, seal, unseal
+from protocol.hpke import OVERHEAD, receiver_key, seal, unseal
 
 RECEIVER = X25519PrivateKey.generate()
 PUBLIC = RECEIVER.public_key()
@@ -56,6 +56,10 @@ def test_what_is_too_short_is_refused(length: int) -> None:
         unseal(seal(b"", PUBLIC, b"label")[:length], RECEIVER, b"label")
 
 
+def test_a_key_that_can_be_sealed_to_is_decoded() -> None:
+    assert receiver_key(PUBLIC.public_bytes_raw()) == PUBLIC
+
+
 # Encodings of points of low order (RFC 7748 §6.1, https://cr.yp.to/ecdh.html): every shared secret with them is zero.
 LOW_ORDER = [
     bytes(32),
@@ -70,5 +74,7 @@ LOW_ORDER = [
 def test_a_key_of_low_order_neither_receives_nor_encapsulates(point: bytes) -> None:
     with pytest.raises(SealError):
         seal(b"secret", X25519PublicKey.from_public_bytes(point), b"label")
+    with pytest.raises(SealError):
+        receiver_key(point)
     with pytest.raises(SealError):
         unseal(point + bytes(64), RECEIVER, b"label")

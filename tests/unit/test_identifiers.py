@@ -115,6 +115,10 @@ class TestCanonicalForm:
         identifier = outcome(scheme, text)
         assert identifier is None or canonical(identifier.scheme, identifier.value) == identifier
 
+    @given(st.from_regex("[0-9A-Za-z]{1,40}", fullmatch=True))
+    def test_plain_letters_and_digits_take_a_shorter_way_to_the_same_form(self, text: str) -> None:
+        assert identifiers._fold(text) == identifiers._fold(f"{text} ")
+
     def test_letters_that_compose_once_punctuation_is_gone_are_stable(self) -> None:
         assert canonical("zz.free", "\u1100-\u1161").value == "가"
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.agreement.layout import layout
-from protocol.agreement.model import parse
+from protocol.agreement.model import Agreement, parse
 from protocol.errors import LaneError, UsageError
 from protocol.lanes import (
     CHECK_BITS,
@@ -15,6 +16,7 @@ from protocol.lanes import (
     LaneKind,
     LaneLayout,
     Standing,
+    canary_standings,
     check,
     check_factor,
     decode,
@@ -36,6 +38,18 @@ SMALL = LaneLayout(
         Lane(("s",), LaneKind.COUNT, A, frozenset()),
         Lane(("s",), LaneKind.DISPUTED, A, frozenset()),
         Lane(("s",), LaneKind.POINTS, A, frozenset()),
+    ),
+    agencies=3,
+)
+RATED = LaneLayout(
+    (
+        # Both bring ratings, r and s; one rule counts bad ones, one good ones.
+        Lane(("r", "s"), LaneKind.COUNT, B, frozenset()),
+        Lane(("r", "s"), LaneKind.DISPUTED, B, frozenset()),
+        Lane(("r", "s"), LaneKind.COUNT, B, frozenset(), positive=True),
+        Lane(("r", "s"), LaneKind.DISPUTED, B, frozenset(), positive=True),
+        Lane(("r", "s"), LaneKind.WEIGHT, B, frozenset(), positive=True),
+        Lane(("r", "s"), LaneKind.POINTS, B, frozenset(), positive=True),
     ),
     agencies=3,
 )
@@ -66,6 +80,33 @@ def test_a_measure_that_the_requester_does_not_implement_has_no_lanes() -> None:
     assert not any(vector(only_quality, "labour", [Standing("wage-arrears", 3, disputed=False)]))
 
 
+def rewarding(register: str = "quality", asks: str = "") -> Agreement:
+    """The example with an incentive, which the market's office does not implement, over one more register."""
+    text = TEXT.replace("implements: [exclude-from-award, extra-scrutiny]", "implements: [exclude-from-award, fast]")
+    measure = (
+        "  - {id: fast, effect: incentive, severity: minor, max_months: 3, legal_basis: s. 58, notice: Fast.}\nrules:"
+    )
+    rule = f"  - {{measure: fast, when: {{registers: [{register}]{asks}}}}}\nvalidity"
+    return parse(text.replace("rules:", measure).replace("validity_of", rule + "_of"))
+
+
+def test_an_incentive_has_lanes_of_its_own_even_over_the_registers_of_a_restriction() -> None:
+    lanes = layout(rewarding("tax-default, wage-arrears", ", min_weight: 2"), REQUESTER).lanes
+    assert [lane.name for lane in lanes] == [
+        f"{kind}(tax-default, wage-arrears)"
+        for kind in ("count", "disputed", "positive count", "positive disputed", "positive weight")
+    ]
+    assert {lane.feeders for lane in lanes} == {frozenset({"labour", "tax"})}
+
+
+def test_an_agency_that_may_bring_both_polarities_is_no_sole_feeder_of_either() -> None:
+    """What matched at it may be a good record as well as a bad one, so neither lane must be at least one."""
+    alone = layout(rewarding("quality"), REQUESTER).lanes
+    assert [lane.sole_feeders for lane in alone[::2]] == [{"labour", "tax"}, {"market"}]
+    shared = layout(rewarding("quality, tax-default"), REQUESTER).lanes
+    assert [lane.sole_feeders for lane in shared[::2]] == [{"labour"}, {"market"}]
+
+
 def test_one_rule_that_asks_is_enough_for_a_weight_and_a_points_lane() -> None:
     for asks, kind in (("min_weight: 2", LaneKind.WEIGHT), ("min_points: 2", LaneKind.POINTS)):
         rule = f"  - {{measure: extra-scrutiny, when: {{registers: [tax-default, wage-arrears], {asks}}}}}\nvalidity"
@@ -87,17 +128,36 @@ def test_a_full_vector_leaves_six_slots_at_3072_bits() -> None:
 
 
 def test_an_undisputed_listing_hides_a_disputed_one_of_the_same_agency() -> None:
-    clear, doubtful = Standing("r", 2, disputed=False), Standing("s", 3, disputed=True, points=9)
+    clear, doubtful = Standing("r", 2, disputed=False), Standing("s", 3, disputed=True)
     assert vector(SMALL, "a", []) == (0, 0, 0, 0, 0, 0)
     assert vector(SMALL, "a", [clear]) == (1, 0, 2, 0, 0, 0)
     assert vector(SMALL, "a", [doubtful, doubtful]) == (0, 1, 0, 0, 1, 0)
     assert vector(SMALL, "a", [clear, doubtful]) == (1, 0, 2, 0, 1, 0)
-    assert vector(SMALL, "a", [Standing("s", 3, disputed=False, points=9)] * 2) == (1, 0, 6, 1, 0, 18)
+    assert vector(SMALL, "a", [Standing("s", 3, disputed=False)] * 2) == (1, 0, 6, 1, 0, 0)
+
+
+def test_good_and_bad_records_of_one_register_stand_in_lanes_of_their_own() -> None:
+    bad, good = Standing("r", 3, disputed=False), Standing("r", 2, disputed=False, points=7, positive=True)
+    assert vector(RATED, "a", [bad]) == (1, 0, 0, 0, 0, 0)
+    assert vector(RATED, "a", [good]) == (0, 0, 1, 0, 2, 7)
+    assert vector(RATED, "a", [good, good, Standing("s", 3, disputed=True)]) == (0, 1, 1, 0, 4, 14)
+    assert vector(RATED, "a", [bad, Standing("s", 1, disputed=True, points=7, positive=True)]) == (1, 0, 0, 1, 0, 0)
+
+
+def test_positive_records_bring_no_entry_where_only_listings_count() -> None:
+    assert not any(vector(SMALL, "a", [Standing("r", 3, disputed=False, points=9, positive=True)]))
+
+
+def test_a_canary_counts_as_good_and_as_bad_in_each_of_its_agencys_registers() -> None:
+    assert vector(RATED, "a", canary_standings(["r"])) == (1, 0, 1, 0, 3, 0)
+    assert vector(RATED, "a", canary_standings(["r", "s"])) == (1, 0, 1, 0, 6, 0)
+    assert not any(vector(RATED, "a", canary_standings([])))
 
 
 def test_sums_saturate_at_the_greatest_threshold() -> None:
-    many = [Standing("s", 3, disputed=False, points=40_000)] * 100
-    assert vector(SMALL, "a", many) == (1, 0, MAX_WEIGHT, 1, 0, MAX_POINTS)
+    assert vector(SMALL, "a", [Standing("s", 3, disputed=False)] * 100) == (1, 0, MAX_WEIGHT, 1, 0, 0)
+    many = [Standing("s", 3, disputed=False, points=40_000, positive=True)] * 100
+    assert vector(RATED, "a", many) == (0, 0, 1, 0, MAX_WEIGHT, MAX_POINTS)
 
 
 def test_registers_no_rule_reads_contribute_nothing() -> None:
@@ -112,7 +172,13 @@ def test_an_agency_cannot_contribute_from_anothers_register() -> None:
 @pytest.mark.parametrize(("severity", "points"), [(0, 0), (4, 0), (1, -1)])
 def test_a_standing_has_a_severity_and_no_negative_points(severity: int, points: int) -> None:
     with pytest.raises(UsageError):
-        Standing("r", severity, disputed=False, points=points)
+        Standing("r", severity, disputed=False, points=points, positive=True)
+
+
+def test_a_listing_has_no_points() -> None:
+    """So no score can come to weigh against anybody, whatever a node computes."""
+    with pytest.raises(UsageError, match="only a positive record"):
+        Standing("r", 1, disputed=False, points=1)
 
 
 @given(st.lists(one_vector, max_size=3))
@@ -141,7 +207,7 @@ def test_a_sum_wider_than_its_lanes_is_refused() -> None:
 
 
 standings_of = {
-    "a": st.lists(st.builds(Standing, st.sampled_from("rs"), st.integers(1, 3), st.booleans(), st.integers(0, 9))),
+    "a": st.lists(st.builds(Standing, st.sampled_from("rs"), st.integers(1, 3), st.booleans())),
     "b": st.lists(st.builds(Standing, st.just("r"), st.integers(1, 3), st.booleans())),
 }
 
@@ -150,16 +216,54 @@ def add(*vectors: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(map(sum, zip(*vectors, strict=True)))
 
 
-def matching(listed: dict[str, list[Standing]]) -> tuple[tuple[int, ...], list[str]]:
+def matching(listed: dict[str, list[Standing]], lanes: LaneLayout = SMALL) -> tuple[tuple[int, ...], list[str]]:
     """The sum of the agencies' vectors, and the agencies that have an entry."""
-    vectors = {agency: vector(SMALL, agency, standings) for agency, standings in listed.items()}
-    return add((0,) * len(SMALL.lanes), *vectors.values()), [agency for agency, it in vectors.items() if any(it)]
+    vectors = {agency: vector(lanes, agency, standings) for agency, standings in listed.items()}
+    return add((0,) * len(lanes.lanes), *vectors.values()), [agency for agency, it in vectors.items() if any(it)]
 
 
 @given(st.fixed_dictionaries(standings_of))
 def test_what_agencies_send_passes_the_check(listed: dict[str, list[Standing]]) -> None:
     values, matched = matching(listed)
     check(SMALL, values, matched)
+
+
+records = st.lists(
+    st.builds(Standing, st.sampled_from("rs"), st.integers(1, 3), st.booleans(), st.integers(0, 70_000), st.just(True))
+)
+rated = st.fixed_dictionaries({"a": st.tuples(standings_of["a"], records), "b": st.tuples(standings_of["b"], records)})
+
+Rated = dict[str, tuple[list[Standing], list[Standing]]]
+
+
+@given(rated)
+def test_neither_polarity_moves_a_lane_of_the_other(listed: Rated) -> None:
+    for agency, (bad, good) in listed.items():
+        both, bad_alone, good_alone = (vector(RATED, agency, it) for it in (bad + good, bad, good))
+        assert both == bad_alone[:2] + good_alone[2:]
+        assert not any(bad_alone[2:] + good_alone[:2])
+
+
+@given(rated)
+def test_ratings_of_both_polarities_pass_the_check(listed: Rated) -> None:
+    check(RATED, *matching({agency: bad + good for agency, (bad, good) in listed.items()}, RATED))
+
+
+def test_a_layout_that_took_an_agency_of_both_polarities_for_a_sole_feeder_would_refuse_it() -> None:
+    """The twin: were a the sole feeder of the listings' lanes, its good record alone would be an integrity failure."""
+    wrong = LaneLayout((replace(RATED.lanes[0], sole_feeders=A), *RATED.lanes[1:]), agencies=3)
+    values, matched = matching({"a": [Standing("r", 1, disputed=False, positive=True)]}, RATED)
+    check(RATED, values, matched)
+    with pytest.raises(LaneError, match="as many agencies as matched"):
+        check(wrong, values, matched)
+
+
+def test_the_weight_of_good_records_fits_their_own_count() -> None:
+    check(RATED, (1, 0, 1, 0, 2, 0), ["a"])
+    with pytest.raises(LaneError, match="positive weight"):
+        check(RATED, (1, 0, 0, 0, 2, 0), ["a"])
+    with pytest.raises(LaneError, match="positive count"):
+        check(RATED, (1, 0, 1, 1, 2, 0), ["a"])
 
 
 @given(st.fixed_dictionaries(standings_of), sums)

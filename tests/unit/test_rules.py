@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.agreement.layout import layout
-from protocol.agreement.model import Agency, Agreement, Measure, Register, Requester, Rule, When, parse
+from protocol.agreement.model import Agency, Agreement, Effect, Measure, Register, Requester, Rule, When, parse
 from protocol.agreement.rules import MeasureOutcome, outcome
 from protocol.errors import LaneError, NotGrantedError
 from protocol.lanes import LaneLayout, Standing, check, decode, encode, vector
@@ -25,9 +26,10 @@ AGENCIES = tuple(
     Agency(id=agency, name="A", registers=tuple(Register(id=r, preset="p") for r, o in OWNER.items() if o == agency))
     for agency in ("a0", "a1", "a2", "a3", "a4")
 )
+EFFECTS: dict[str, Effect] = {"m0": "notice", "m1": "incentive", "m2": "incentive"}
 MEASURES = tuple(
-    Measure(id=name, effect="notice", severity="minor", max_months=1, legal_basis="s", notice="n")
-    for name in ("m0", "m1", "m2")
+    Measure(id=name, effect=effect, severity="minor", max_months=1, legal_basis="s", notice="n")
+    for name, effect in EFFECTS.items()
 )
 REQUESTERS = tuple(
     Requester(id=name, name="R", purposes=("p",), implements=implements, quota_per_day=1)
@@ -47,9 +49,12 @@ agreements = st.lists(st.builds(Rule, measure=st.sampled_from(["m0", "m1", "m2"]
         update={"agencies": AGENCIES, "measures": MEASURES, "requesters": REQUESTERS, "rules": tuple(rules)}
     )
 )
-one_standing = st.builds(
-    Standing, st.sampled_from(sorted(OWNER)), st.integers(1, 3), st.booleans(), st.integers(0, 200) | st.just(66_000)
+registers = st.sampled_from(sorted(OWNER))
+listing = st.builds(Standing, registers, st.integers(1, 3), st.booleans())
+record = st.builds(
+    Standing, registers, st.integers(1, 3), st.booleans(), st.integers(0, 200) | st.just(66_000), st.just(True)
 )
+one_standing = listing | record
 standings = st.lists(st.tuples(one_standing, st.sampled_from([1, 1, 100])), max_size=8).map(
     lambda drawn: {
         agency.id: [
@@ -76,7 +81,12 @@ def plain(agreement: Agreement, listed: Standings, requester: str) -> list[tuple
         for rule in agreement.rules:
             if rule.measure != measure.id or measure.id not in implemented:
                 continue
-            found = [(agency, s) for agency, own in listed.items() for s in own if s.register in rule.when.registers]
+            found = [
+                (agency, s)
+                for agency, own in listed.items()
+                for s in own
+                if s.register in rule.when.registers and s.positive == (measure.effect == "incentive")
+            ]
             sure = {agency for agency, s in found if not s.disputed}
             doubtful = {agency for agency, s in found} - sure
             weight = sum(s.severity for _, s in found if not s.disputed)
@@ -104,12 +114,23 @@ def with_rule(**when: object) -> Agreement:
     return EXAMPLE.model_copy(update=update)
 
 
+def good(register: str, severity: int, *, disputed: bool = False, points: int = 0) -> Standing:
+    """A positive record, as m1, an incentive, counts."""
+    return Standing(register, severity, disputed, points, positive=True)
+
+
 def forgets_disputes(lanes: LaneLayout, agency: str, standings: Iterable[Standing]) -> tuple[int, ...]:
-    return vector(lanes, agency, [Standing(s.register, s.severity, disputed=False, points=s.points) for s in standings])
+    return vector(lanes, agency, [replace(standing, disputed=False) for standing in standings])
 
 
 def counts_once(lanes: LaneLayout, agency: str, standings: Iterable[Standing]) -> tuple[int, ...]:
     return vector(lanes, agency, list(standings)[:1])
+
+
+def takes_good_for_bad(lanes: LaneLayout, agency: str, standings: Iterable[Standing]) -> tuple[int, ...]:
+    return vector(
+        lanes, agency, [replace(standing, points=0, positive=not standing.positive) for standing in standings]
+    )
 
 
 def shifts_lanes(lanes: LaneLayout, agency: str, standings: Iterable[Standing]) -> tuple[int, ...]:
@@ -117,10 +138,10 @@ def shifts_lanes(lanes: LaneLayout, agency: str, standings: Iterable[Standing]) 
     return (values[1], values[0], *values[2:])
 
 
-@pytest.mark.parametrize("faulty", [forgets_disputes, counts_once])
+@pytest.mark.parametrize("faulty", [forgets_disputes, counts_once, takes_good_for_bad])
 def test_a_fault_in_the_vectors_is_seen_by_the_plain_evaluation(faulty: Vector) -> None:
     agreement = with_rule(registers=("r0", "r2"), min_agencies=1, min_weight=4)
-    sure, doubtful = Standing("r0", 2, disputed=False), Standing("r2", 3, disputed=True)
+    sure, doubtful = good("r0", 2), good("r2", 3, disputed=True)
     cases: list[Standings] = [{"a0": [sure, sure], "a1": []}, {"a0": [], "a1": [doubtful, doubtful]}]
     for listed in cases:
         assert by_lanes(agreement, listed, "all") == plain(agreement, listed, "all")
@@ -130,7 +151,20 @@ def test_a_fault_in_the_vectors_is_seen_by_the_plain_evaluation(faulty: Vector) 
 def test_swapped_lanes_do_not_even_pass_the_check() -> None:
     agreement = with_rule(registers=("r0", "r2"), min_agencies=1, min_weight=4)
     with pytest.raises(LaneError):
-        by_lanes(agreement, {"a0": [Standing("r0", 2, disputed=False)]}, "all", shifts_lanes)
+        by_lanes(agreement, {"a0": [good("r0", 2)]}, "all", shifts_lanes)
+
+
+def test_a_rating_rewards_and_restricts_by_rules_over_the_same_register() -> None:
+    agreement = with_rule(registers=("r0",)).model_copy(
+        update={"rules": tuple(Rule(measure=name, when=When(registers=("r0",))) for name in ("m0", "m1"))}
+    )
+    for listed, decided in (
+        ([Standing("r0", 3, disputed=False)], [("m0", False)]),
+        ([good("r0", 1)], [("m1", False)]),
+        ([good("r0", 1, disputed=True)], [("m1", True)]),
+        ([Standing("r0", 3, disputed=True), good("r0", 1)], [("m0", True), ("m1", False)]),
+    ):
+        assert by_lanes(agreement, {"a0": listed}, "all") == decided == plain(agreement, {"a0": listed}, "all")
 
 
 def test_a_disputed_listing_flags_and_never_restricts() -> None:
@@ -147,7 +181,7 @@ def test_a_disputed_listing_flags_and_never_restricts() -> None:
 
 
 def test_a_threshold_is_met_exactly_at_its_figure() -> None:
-    listed: Standings = {"a0": [Standing("r0", 2, disputed=False, points=7)], "a1": [Standing("r2", 3, disputed=False)]}
+    listed: Standings = {"a0": [good("r0", 2, points=7)], "a1": [good("r2", 3)]}
     met = {"min_agencies": 2, "min_weight": 5, "min_points": 7}
     for missed in ({}, {"min_agencies": 3}, {"min_weight": 6}, {"min_points": 8}):
         agreement = with_rule(registers=("r0", "r2", "r4"), **(met | missed))

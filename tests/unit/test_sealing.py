@@ -13,6 +13,7 @@ from protocol.sealing import (
     NONCE_BYTES,
     PSEUDONYM_BYTES,
     TAG_BYTES,
+    access_tag,
     ask_commitment,
     bucket,
     build_block,
@@ -52,6 +53,19 @@ def test_pseudonyms_spread_over_all_buckets() -> None:
 
 def test_a_bucket_is_not_the_pseudonyms_own_prefix() -> None:
     assert len({bucket(bytes(60) + i2osp(number, 4), 8) for number in range(50)}) > 10
+
+
+def test_a_subjects_tag_is_of_one_pseudonym_session_and_agency_and_no_questions_secret() -> None:
+    first, second = pseudonym(), pseudonym()
+    tags = {
+        access_tag(t, session, agency)
+        for t in (first, second)
+        for session in (bytes(16), b"s" * 16)
+        for agency in ("tax", "court")
+    }
+    assert len(tags) == 8
+    assert access_tag(first, bytes(16), "tax") in tags
+    assert not tags & {secret(first), secret(second), session_key(first), tag(secret(first), "tax")}
 
 
 def secret(t: bytes = bytes(64), nonce: bytes = bytes(32), ask: bytes = bytes(32), subject: int = 0) -> bytes:

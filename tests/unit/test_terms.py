@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from protocol import labels, shamir
 from protocol.agreement.model import canonical, digest
 from protocol.agreement.roster import COORDINATOR, LIMIT, Roster, SignedRoster
-from protocol.agreement.terms import CANARY, SEAL, Allowance, Terms, key_context, terms_to_bytes
+from protocol.agreement.terms import ACCESS, CANARY, SEAL, Allowance, Terms, key_context, terms_to_bytes
 from protocol.ceremony import deal
 from protocol.codec import encode, i2osp
 from protocol.errors import AgreementError, DecodeError, ModulusError, NotGrantedError, UsageError
@@ -259,6 +259,20 @@ def test_an_agencys_allowance_is_for_the_whole_epoch_and_covers_every_listing() 
     assert 500 <= allowance("tax", SEAL).limit <= 1000
     later = replace(FEDERATION.terms, roster=replace(ROSTER, epoch=2))
     assert allowance("tax", SEAL, terms=later).period != allowance("tax", SEAL).period
+
+
+def test_a_door_has_a_small_daily_allowance_of_its_own() -> None:
+    """Beside what it may seal, so that neither is spent by the other."""
+    tonight = at("2026-11-19", "00:00:00")
+    today = allowance("tax", ACCESS, tonight - 1)
+    assert (today.limit, today.ends) == (1000, tonight)
+    assert len({today.period, allowance("tax", ACCESS, tonight).period, allowance("tax", SEAL).period}) == 3
+
+
+def test_a_requester_cannot_use_the_agencies_purposes() -> None:
+    for purpose in (SEAL, ACCESS):
+        with pytest.raises(NotGrantedError):
+            FEDERATION.terms.require_right(REQUESTER, purpose, NOW)
 
 
 @pytest.mark.parametrize("stranger", [COORDINATOR, "zebra"])
