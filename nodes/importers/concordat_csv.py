@@ -8,12 +8,13 @@ in `raw`.
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from functools import lru_cache
 from typing import BinaryIO, Final, cast
 
 from nodes.catalogue import CatalogueEntry
-from nodes.importers import Row, RowError
+from nodes.importers.row import Row, RowError
 from nodes.listings import Listing, ListingError, check_listing
 from protocol.agreement.model import SubjectKind
 from protocol.errors import IdentifierError
@@ -28,9 +29,11 @@ REQUIRED: Final = (
     *("identifier_scheme", "identifier", "subject_kind", "name", "ground", "decision_ref"),
     *("decided_on", "served_on", "severity", "expires_on"),
 )
-OPTIONAL: Final = ("other_identifiers",)
+OPTIONAL: Final = ("other_identifiers", "points")
 
 _DATE: Final = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}")
+_WHOLE: Final = re.compile(r"[0-9]{1,9}")
+_UNUSABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def read_csv(file: BinaryIO, register: str, entry: CatalogueEntry) -> Iterator[Row]:
@@ -43,18 +46,21 @@ def read_csv(file: BinaryIO, register: str, entry: CatalogueEntry) -> Iterator[R
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     rows = csv.reader(text, strict=True)
     header = _header(rows)
+    extra = [name for name in header if name not in REQUIRED + OPTIONAL]
+    reference = header.index("decision_ref")
     for _ in range(MAX_ROWS):
-        line = rows.line_num + 1
+        line, key = rows.line_num + 1, ""
         try:
             fields = next(rows)
             if fields:
-                yield Row(line, _listing(_named(header, fields, line), line, register, entry))
+                key = fields[reference].strip() if reference < len(fields) else ""
+                yield Row(line, _listing(_named(header, fields, line), extra, line, register, entry), key)
         except StopIteration:
             return
         except csv.Error:
             yield Row(line, RowError(line, header[0], "malformed quoting, or a field far too long"))
         except RowError as error:
-            yield Row(line, error)
+            yield Row(line, error, key)
     raise RowError(rows.line_num + 1, header[0], f"more than {MAX_ROWS} rows")
 
 
@@ -79,19 +85,21 @@ def _named(header: list[str], fields: list[str], line: int) -> Mapping[str, str]
         raise RowError(line, header[-1], "followed by more fields than the header has")
     if len(fields) < len(header):
         raise RowError(line, header[len(fields)], "missing")
-    row = {}
-    for name, value in zip(header, fields, strict=True):
-        if len(value) > MAX_FIELD:
-            raise RowError(line, name, f"longer than {MAX_FIELD} characters")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise RowError(line, name, "not UTF-8")
-        if "\0" in value:
-            raise RowError(line, name, "holds a control character")
-        row[name] = value.strip()
-    return row
+    whole = "".join(fields)
+    if len(whole) > MAX_FIELD or _UNUSABLE.search(whole):  # seldom; only then is each field looked at
+        for name, value in zip(header, fields, strict=True):
+            _check_field(value, line, name)
+    return {name: value.strip() for name, value in zip(header, fields, strict=True)}
 
 
-def _listing(row: Mapping[str, str], line: int, register: str, entry: CatalogueEntry) -> Listing:
+def _check_field(value: str, line: int, column: str) -> None:
+    if len(value) > MAX_FIELD:
+        raise RowError(line, column, f"longer than {MAX_FIELD} characters")
+    if _UNUSABLE.search(value):
+        raise RowError(line, column, "holds a control character" if "\0" in value else "not UTF-8")
+
+
+def _listing(row: Mapping[str, str], extra: Iterable[str], line: int, register: str, entry: CatalogueEntry) -> Listing:
     primary = _identifier(row["identifier_scheme"], row["identifier"], line, "identifier_scheme", "identifier")
     if row["subject_kind"] not in ("legal", "natural"):
         raise RowError(line, "subject_kind", "not legal or natural")
@@ -108,7 +116,8 @@ def _listing(row: Mapping[str, str], line: int, register: str, entry: CatalogueE
         served_on=_date(row["served_on"], line, "served_on"),
         severity=int(row["severity"]),
         expires_on=_date(row["expires_on"], line, "expires_on") if row["expires_on"] else None,
-        raw={name: value for name, value in row.items() if name not in REQUIRED + OPTIONAL},
+        points=_points(row.get("points", ""), line),
+        raw={name: row[name] for name in extra},
     )
     try:
         check_listing(listing, entry)
@@ -140,12 +149,24 @@ def _identifier(scheme: str, value: str, line: int, scheme_column: str, value_co
         raise RowError(line, column, str(error)) from error
 
 
+def _points(text: str, line: int) -> int | None:
+    if text and not _WHOLE.fullmatch(text):
+        raise RowError(line, "points", "not a whole number")
+    return int(text) if text else None
+
+
 def _date(text: str, line: int, column: str) -> date:
     if not text:
         raise RowError(line, column, "missing")
-    if _DATE.fullmatch(text):
-        try:
-            return date.fromisoformat(text)
-        except ValueError:
-            pass  # 31 February
-    raise RowError(line, column, "not a date of the form YYYY-MM-DD")
+    day = _day(text)
+    if day is None:
+        raise RowError(line, column, "not a date of the form YYYY-MM-DD")
+    return day
+
+
+@lru_cache(maxsize=4096)
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:
+        return None  # 31 February

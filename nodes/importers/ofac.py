@@ -3,13 +3,7 @@
 Twelve columns without a header: number, name, type, programs, title, call sign, vessel type, tonnage, gross tonnage,
 flag, owner, remarks; `-0-` is empty. The identifiers stand in the remarks, as in `Tax ID No. 7718852163 (Russia); alt.
 Registration ID 1117746521452 (Russia).` An entity without one that identifies it is reported, since names are never
-matched.
-
-The tables below say which scheme a number has. A number whose check digit is wrong under every scheme of its label and
-country is dropped, and so is one that is unique only within a place the remark does not name (a court, an emirate, a
-US state, a Mexican or Colombian trade register, an Iranian registry): it would hit strangers. Free schemes under `xx`,
-which ISO 3166 leaves to its users, belong to no country: `xx.duns`, and `xx.imo_company`, since companies' IMO numbers
-do not follow the rule of ships'.
+matched. Which scheme a number has, `nodes.importers.numbers` says.
 """
 
 import csv
@@ -20,10 +14,10 @@ from datetime import date
 from typing import BinaryIO, Final
 
 from nodes.catalogue import CatalogueEntry
-from nodes.importers import Row, RowError
+from nodes.importers.numbers import SCHEMES, identified
+from nodes.importers.row import Row, RowError
 from nodes.listings import Listing, ListingError, check_listing
-from protocol.errors import IdentifierError
-from protocol.identifiers import Identifier, canonical
+from protocol.identifiers import Identifier
 
 COLUMNS: Final = ("number", "name", "type", "programs", *(7 * ("",)), "remarks")
 EMPTY: Final = "-0-"
@@ -49,83 +43,20 @@ _KINDS: Final[dict[str, str]] = {
     "D-U-N-S Number": "DUNS",
 }
 
-# The schemes to try, in order, by kind and by the country in brackets; the first whose rule the number satisfies.
-_SCHEMES: Final[dict[tuple[str, str | None], tuple[str, ...]]] = {
-    ("BIC", None): ("bic",),
-    ("BIK", None): ("ru.bik",),
-    ("DUNS", None): ("xx.duns",),
-    ("USCC", None): ("cn.uscc",),
-    ("USCC", "China"): ("cn.uscc",),
-    ("company IMO", None): ("xx.imo_company",),
-    ("legal entity", None): ("lei",),
-    ("legal entity", "Netherlands"): ("lei", "nl.rsin"),
-    ("legal entity", "Russia"): ("lei",),
-    ("tax", "Argentina"): ("ar.cuit",),
-    ("tax", "Belarus"): ("by.unp",),
-    ("tax", "Canada"): ("ca.bn",),
-    ("tax", "Colombia"): ("co.nit",),
-    ("tax", "Croatia"): ("hr.oib",),
-    ("tax", "Cyprus"): ("cy.vat",),
-    ("tax", "Dominican Republic"): ("do.rnc",),
-    ("tax", "Ecuador"): ("ec.ruc",),
-    ("tax", "Guatemala"): ("gt.nit",),
-    ("tax", "Honduras"): ("hn.rtn",),
-    ("tax", "Italy"): ("it.iva",),
-    ("tax", "Malta"): ("mt.vat",),
-    ("tax", "Mexico"): ("mx.rfc",),
-    ("tax", "Netherlands"): ("nl.btw",),
-    ("tax", "Panama"): ("pa.ruc",),
-    ("tax", "Peru"): ("pe.ruc",),
-    ("tax", "Russia"): ("ru.inn",),
-    ("tax", "Serbia"): ("rs.pib",),
-    ("tax", "Slovakia"): ("sk.dph",),
-    ("tax", "Slovenia"): ("si.ddv",),
-    ("tax", "Spain"): ("es.cif",),
-    ("tax", "Switzerland"): ("ch.uid",),
-    ("tax", "Turkey"): ("tr.vkn",),
-    ("tax", "United States"): ("us.ein",),
-    ("tax", "Venezuela"): ("ve.rif",),
-    ("register", "Belgium"): ("be.vat",),
-    ("register", "Cyprus"): ("cy.company",),
-    ("register", "Guatemala"): ("gt.company",),
-    ("register", "Hong Kong"): ("hk.company",),
-    ("register", "Israel"): ("il.hp",),
-    ("register", "Malta"): ("mt.company",),
-    ("register", "Netherlands"): ("nl.kvk",),
-    ("register", "Russia"): ("ru.ogrn", "ru.inn", "ru.okpo"),
-    ("register", "Serbia"): ("rs.maticni",),
-    ("register", "Singapore"): ("sg.uen",),
-    ("register", "Slovenia"): ("si.maticna",),
-    ("register", "Switzerland"): ("ch.uid", "ch.register"),
-    ("register", "Taiwan"): ("tw.ubn",),
-    ("register", "Ukraine"): ("ua.edrpou",),
-    ("register", "United Kingdom"): ("gb.company",),
-    ("register", "Virgin Islands, British"): ("vg.company",),
-}
+_COUNTRIES: Final = {
+    "Argentina": "ar", "Belarus": "by", "Belgium": "be", "Canada": "ca", "China": "cn", "Colombia": "co",
+    "Croatia": "hr", "Cyprus": "cy", "Dominican Republic": "do", "Ecuador": "ec", "Guatemala": "gt", "Honduras": "hn",
+    "Hong Kong": "hk", "Israel": "il", "Italy": "it", "Malta": "mt", "Mexico": "mx", "Netherlands": "nl",
+    "Panama": "pa", "Peru": "pe", "Russia": "ru", "Serbia": "rs", "Singapore": "sg", "Slovakia": "sk",
+    "Slovenia": "si", "Spain": "es", "Switzerland": "ch", "Taiwan": "tw", "Turkey": "tr", "Ukraine": "ua",
+    "United Kingdom": "gb", "United States": "us", "Venezuela": "ve", "Virgin Islands, British": "vg",
+}  # fmt: skip  # one line a country would be a page
+_ELSEWHERE: Final = "??"
+_BY_LABEL: Final = {"US FEIN": "us", "UK Company Number": "gb", "RTN": "hn"}
 
 # Under programmes about Russia and Ukraine, numbers without a country are Russian, if their check digits say so.
 _RUSSIAN_PROGRAMS: Final = ("RUSSIA", "UKRAINE")
 _RUSSIAN: Final = {"tax": ("ru.inn",), "register": ("ru.ogrn",)}
-
-# The form of the numbers that no python-stdnum module checks.
-_FREE: Final = {
-    "ch.register": r"CH\d{11}",
-    "cy.company": r"(HE|C)\d+",
-    "gb.company": r"[A-Z]{0,2}\d{6,8}",
-    "gt.company": r"\d{4,}",
-    "hk.company": r"\d{5,8}",
-    "hn.rtn": r"\d{14}",
-    "mt.company": r"C\d+",
-    "nl.kvk": r"\d{8}",
-    "nl.rsin": r"\d{9}",
-    "pa.ruc": r"\d{6,}(DV\d+)?",
-    "rs.maticni": r"\d{8}",
-    "ru.bik": r"\d{9}",
-    "ru.okpo": r"\d{8}",
-    "vg.company": r"\d{5,}",
-    "xx.duns": r"\d{9}",
-    "xx.imo_company": r"\d{7}",
-}
 
 _NUMBER: Final = re.compile(
     rf"(?:alt\. )?(?P<label>{'|'.join(map(re.escape, sorted(_KINDS, key=len, reverse=True)))})\s+(?P<value>[^()]+?)"
@@ -137,25 +68,26 @@ def read_ofac(file: BinaryIO, register: str, entry: CatalogueEntry, list_name: s
     """Yield the rows of a list for `register`, whose catalogue entry is `entry`, as they are read.
 
     Publication is decision and service: both are dated `as_of`, the snapshot's date. `list_name` and the entity's
-    number make the decision reference.
+    number make the decision reference, which is the row's key.
     """
     rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline=""))
     while True:
-        line = rows.line_num + 1
+        line, key = rows.line_num + 1, ""
         try:
             fields = next(rows)
             if fields and fields != ["\x1a"]:  # the Treasury ends its files the way DOS did
-                yield Row(line, _listing(fields, line, register, entry, list_name, as_of))
+                key = f"{list_name} {fields[0].strip()}" if fields[0].strip() else ""
+                yield Row(line, _listing(fields, line, register, entry, key, as_of), key)
         except StopIteration:
             return
         except csv.Error:
             yield Row(line, RowError(line, "number", "a field is far too long"))
         except RowError as error:
-            yield Row(line, error)
+            yield Row(line, error, key)
 
 
 def _listing(
-    fields: Sequence[str], line: int, register: str, entry: CatalogueEntry, list_name: str, as_of: date
+    fields: Sequence[str], line: int, register: str, entry: CatalogueEntry, reference: str, as_of: date
 ) -> Listing:
     if len(fields) != len(COLUMNS):
         raise RowError(line, "number", f"the row has not {len(COLUMNS)} columns")
@@ -174,10 +106,11 @@ def _listing(
         name=row.get("name", ""),
         identifiers=identifiers,
         ground=GROUND,
-        decision_ref=f"{list_name} {row.get('number', '')}",
+        decision_ref=reference,
         decided_on=as_of,
         served_on=as_of,
         severity=SEVERITY,
+        published=True,
         raw={column: row[column] for column in ("programs", "remarks") if column in row},
     )
     try:
@@ -196,23 +129,13 @@ def _identifiers(remarks: str, programs: str) -> Iterator[Identifier]:
         if found is None:
             continue
         kind, country = _KINDS[found["label"]], _country(found["label"], found["country"])
-        schemes = _SCHEMES.get((kind, country), ())
+        schemes = SCHEMES.get((kind, country), ())
         if country is None and any(program in programs for program in _RUSSIAN_PROGRAMS):
             schemes = schemes or _RUSSIAN.get(kind, ())
-        identifier = next(filter(None, (_identifier(scheme, found["value"]) for scheme in schemes)), None)
-        if identifier is not None:
+        if identifier := identified(found["value"], schemes):
             yield identifier
 
 
 def _country(label: str, named: str | None) -> str | None:
-    """The country in brackets, or the one that the label itself names."""
-    return named or {"US FEIN": "United States", "UK Company Number": "United Kingdom", "RTN": "Honduras"}.get(label)
-
-
-def _identifier(scheme: str, value: str) -> Identifier | None:
-    try:
-        identifier = canonical(scheme, value)
-    except IdentifierError:
-        return None
-    form = _FREE.get(scheme)
-    return identifier if form is None or re.fullmatch(form, identifier.value) else None
+    """The country in brackets, or the one that the label itself names; None where neither names any."""
+    return _COUNTRIES.get(named, _ELSEWHERE) if named else _BY_LABEL.get(label)

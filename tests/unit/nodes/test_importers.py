@@ -3,20 +3,24 @@
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date
 from functools import cache
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import api
 from nodes.catalogue import load_catalogue
-from nodes.importers import Row, RowError, ofac
+from nodes.importers import FORMATS, Row, RowError, ofac
 from nodes.importers.concordat_csv import MAX_FIELD, OPTIONAL, REQUIRED, read_csv
+from nodes.importers.numbers import FREE, SCHEMES
 from nodes.importers.ofac import read_ofac
 from nodes.listings import Listing
 from protocol.errors import IdentifierError
-from protocol.identifiers import Identifier, canonical
+from protocol.identifiers import Identifier, canonical, check_scheme
 from tests.unit.nodes.builders import LEI, USCC
 
 DATA = Path(api.__path__[0]) / "demo" / "data"
@@ -35,8 +39,8 @@ GOOD = {
 }
 
 
-def rows_of(data: bytes) -> list[Row]:
-    return list(read_csv(io.BytesIO(data), "exclusions", load_catalogue()["debarment"]))
+def rows_of(data: bytes, preset: str = "debarment") -> list[Row]:
+    return list(read_csv(io.BytesIO(data), "exclusions", load_catalogue()[preset]))
 
 
 def table(*rows: dict[str, str]) -> bytes:
@@ -55,7 +59,7 @@ def only_listing(data: bytes) -> Listing:
 
 class TestConcordatCsv:
     def test_the_columns_are_those_of_the_contract(self) -> None:
-        assert set(GOOD) == {*REQUIRED, *OPTIONAL}
+        assert {*GOOD, "points"} == {*REQUIRED, *OPTIONAL}
 
     def test_a_row_becomes_a_listing(self) -> None:
         listing = only_listing(table(GOOD | {"case_officer": "N. N."}))
@@ -114,6 +118,48 @@ class TestConcordatCsv:
         assert str(bad.outcome).startswith(f"line 3, column {column}: {reason}")
         assert "SECRET" not in str(bad.outcome)
         assert "\n" not in str(bad.outcome)
+
+    @pytest.mark.parametrize(
+        ("preset", "row", "reason"),
+        [
+            ("tax-rating", {"ground": "grade-a", "points": "95"}, None),
+            ("tax-rating", {"ground": "grade-a", "points": ""}, "points: missing"),
+            ("tax-rating", {"ground": "grade-a"}, "points: missing"),
+            ("tax-rating", {"ground": "grade-a", "points": "89"}, "points: not between 90 and 100, as the ground asks"),
+            ("tax-rating", {"ground": "grade-a", "points": "9e1"}, "points: not a whole number"),
+            ("tax-rating", {"ground": "grade-a", "points": "٩٥"}, "points: not a whole number"),
+            ("tax-rating", {"ground": "grade-a", "points": "-5"}, "points: not a whole number"),
+            ("tax-rating", {"ground": "grade-a", "points": "9" * 500}, "points: not a whole number"),
+            ("tax-rating", {"ground": "grade-m"}, None),
+            ("tax-rating", {"ground": "grade-m", "points": "95"}, "points: the ground has none"),
+            ("customs", {"ground": "smuggling", "points": "0"}, "points: the ground has none"),
+            ("civic-points", {"ground": "enrolled", "points": "65535"}, None),
+        ],
+    )
+    def test_points_are_given_exactly_where_the_ground_has_them(
+        self, preset: str, row: dict[str, str], reason: str | None
+    ) -> None:
+        (read,) = rows_of(table(GOOD | row), preset)
+        if reason is None:
+            assert isinstance(read.outcome, Listing)
+            assert read.outcome.points == (int(row["points"]) if "points" in row else None)
+            assert "points" not in read.outcome.raw
+        else:
+            assert str(read.outcome) == f"line 2, column {reason}"
+
+    @pytest.mark.parametrize("served_on", ["", " ", "-", "none"])
+    def test_no_draft_comes_by_file_since_nobody_would_have_been_told(self, served_on: str) -> None:
+        (row,) = rows_of(table(GOOD | {"served_on": served_on}))
+        assert isinstance(row.outcome, RowError)
+        assert row.outcome.column == "served_on"
+
+    def test_a_row_is_known_by_its_decision_also_where_it_is_refused(self) -> None:
+        rows = rows_of(table(GOOD, GOOD | {"identifier": "1"}, GOOD | {"decision_ref": " "}) + b'"')
+        assert [row.key for row in rows] == ["D 17/2026", "D 17/2026", "", ""]
+        assert "D 17" not in repr(rows[0])
+
+    def test_a_row_of_an_agencys_own_is_no_publication(self) -> None:
+        assert not only_listing(table(GOOD)).published
 
     def test_lines_count_through_quoted_fields_and_blank_lines(self) -> None:
         bad = GOOD | {"severity": "9"}
@@ -261,13 +307,24 @@ class TestRemarks:
         assert len(numbers(f"{tail} ".rjust(1000))) == 3  # the space shows that the number had ended
 
     def test_every_free_scheme_has_a_form(self) -> None:
-        for schemes in [*ofac._SCHEMES.values(), *ofac._RUSSIAN.values()]:
+        for schemes in [*SCHEMES.values(), *ofac._RUSSIAN.values()]:
             for scheme in schemes:
                 try:
                     is_free = canonical(scheme, "A1") == Identifier(scheme, "A1")
                 except IdentifierError:
                     is_free = False
-                assert is_free == (scheme in ofac._FREE)
+                assert is_free == (scheme in FREE)
+
+    def test_every_scheme_that_is_tried_exists(self) -> None:
+        for schemes in SCHEMES.values():
+            for scheme in schemes:
+                check_scheme(scheme)
+
+    def test_a_row_is_published_and_known_by_list_and_number(self) -> None:
+        row, refused = entity("SWIFT/BIC GAZPRUMM"), entity("")
+        assert isinstance(row.outcome, Listing)
+        assert row.outcome.published
+        assert row.key == row.outcome.decision_ref == refused.key == "OFAC 17"
 
     def test_only_entities_in_the_treasurys_columns_are_imported(self) -> None:
         assert str(entity("SWIFT/BIC GAZPRUMM", kind="individual").outcome) == "line 1, column type: not an entity"
@@ -284,3 +341,79 @@ class TestRemarks:
         data = io.BytesIO(b'1,"Acme",' + b"-0- ," * 9 + b"SWIFT/BIC GAZPRUMM")
         (row,) = read_ofac(data, "exclusions", load_catalogue()["debarment"], "OFAC", date(2026, 1, 1))
         assert str(row.outcome) == "line 1, column ground: not in the register's catalogue"
+
+
+FIRST = {
+    "csv": (table(GOOD).partition(b"\n")[0] + b"\n", table(GOOD).partition(b"\n")[2], "debarment"),
+    "ofac": (b"", b'17,"Acme",' + b"-0- ," * 9 + b'"SWIFT/BIC GAZPRUMM"\r\n', "sanctions"),
+    "ftm": (b"", b'{"id": "Q-%d", "schema": "Company", "properties": {"leiCode": ["%s"]}}\n', "sanctions"),
+}
+
+
+class Endless(io.RawIOBase):
+    """A file whose rows never end: whoever reads it whole never returns."""
+
+    def __init__(self, first: bytes, rows: Iterator[bytes]) -> None:
+        self._rest, self._rows = first, rows
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._rest or next(self._rows)
+        size = min(len(buffer), len(data))
+        buffer[:size], self._rest = data[:size], data[size:]
+        return size
+
+
+class TestFormats:
+    def test_every_format_is_tested_here(self) -> None:
+        assert FORMATS.keys() == FIRST.keys()
+        assert [name for name, it in FORMATS.items() if it.is_snapshot] == ["ofac", "ftm"]
+
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_rows_are_read_one_by_one(self, name: str) -> None:
+        header, row, preset = FIRST[name]
+        rows = (row % (number, LEI.encode()) if name == "ftm" else row for number in count())
+        file = io.BufferedReader(Endless(header, rows))
+        read = FORMATS[name].read(file, "r", load_catalogue()[preset], "L", date(2026, 11, 20))
+        assert all(isinstance(it.outcome, Listing) for it in islice(read, 100))
+
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_a_full_bucket_is_reported_in_a_column_of_the_format(self, name: str) -> None:
+        known = {"csv": {*REQUIRED, *OPTIONAL}, "ofac": set(ofac.COLUMNS), "ftm": {"properties"}}[name]
+        assert {FORMATS[name].first, FORMATS[name].others} <= known
+
+
+BORN_2009 = "110101200901010016"
+PERSON = GOOD | {"subject_kind": "natural", "identifier_scheme": "cn.ric", "other_identifiers": ""}
+
+
+class TestWhatNoFileCanBring:
+    """A minor, a listing without decision, without service or past its ground's maximum: in whatever format."""
+
+    @pytest.mark.parametrize(
+        ("row", "refused"),
+        [
+            (PERSON | {"identifier": BORN_2009}, "identifier: belongs to a minor; minors are never listed"),
+            (PERSON | {"identifier_scheme": "cn.uscc", "other_identifiers": f"cn.ric:{BORN_2009}"}, "minor"),
+            (GOOD | {"decision_ref": ""}, "decision_ref: missing"),
+            (GOOD | {"served_on": ""}, "served_on: missing"),
+            (GOOD | {"served_on": "2026-01-04"}, "served_on: before the decision"),
+            (GOOD | {"expires_on": "2031-01-06"}, "expires_on: beyond the ground's maximum of 60 months"),
+            (GOOD | {"ground": "religion"}, "ground: not in the register's catalogue"),
+            (GOOD | {"subject_kind": "family"}, "subject_kind: not legal or natural"),
+        ],
+    )
+    def test_csv(self, row: dict[str, str], refused: str) -> None:
+        (read,) = rows_of(table(row))
+        assert refused in str(read.outcome).replace("line 2, column ", "")
+        assert isinstance(read.outcome, RowError)
+
+    def test_ofac(self) -> None:
+        """Its rows are decided and served by publication and have the ground's term; what is left can be missing."""
+        assert str(entity("SWIFT/BIC GAZPRUMM", kind="individual").outcome) == "line 1, column type: not an entity"
+        data = b'-0- ,"Acme",' + b"-0- ," * 9 + b"SWIFT/BIC GAZPRUMM"
+        entry = load_catalogue()["sanctions"]
+        (row,) = read_ofac(io.BytesIO(data.replace(b"-0- ,", b" ,", 1)), "lists", entry, "OFAC", date(2026, 1, 1))
+        assert str(row.outcome) == "line 1, column decision_ref: missing"
