@@ -9,9 +9,11 @@ from api.setup import Established
 from federation.coordinator import Arithmetic, Coordinator, in_place
 from federation.requester import Requester
 from federation.transport import MemoryNetwork
-from nodes.catalogue import load_catalogue
+from nodes.catalogue import load_catalogue, own_entries
 from nodes.entry import Entered, Registrar, Send
+from nodes.life import Act, Author
 from nodes.listings import Listing
+from nodes.register import Register
 from nodes.service import Node, Shares
 from nodes.storage.cipher import KEY_BYTES, ColumnCipher
 from nodes.storage.engine import open_engine
@@ -19,6 +21,7 @@ from nodes.storage.listings import ListingStore
 from nodes.storage.state import ProtocolState
 from protocol.agreement.roster import COORDINATOR
 from protocol.codec import Random
+from protocol.identifiers import Identifier
 from protocol.messages import Evaluate
 from protocol.paillier import Randomiser
 from protocol.rounds.party import Party
@@ -47,6 +50,7 @@ class LocalFederation:
         self.listings: dict[str, ListingStore] = {}
         self.nodes: dict[str, Node] = {}
         self.registrars: dict[str, Registrar] = {}
+        self.registers: dict[str, Register] = {}
         self.node_keys = {agency: random(KEY_BYTES) for agency in self.terms.agencies}
         self._started = False
         self._directory = directory
@@ -89,6 +93,12 @@ class LocalFederation:
         async for entered in self.registrars[agency].enter(listings, self._send(agency)):
             yield entered
 
+    def dispute(self, agency: str, *subjects: Identifier) -> None:
+        """File subjects' objections to all their listings at an agency."""
+        register = self.registers[agency]
+        for record in register.find(subjects):
+            register.act(record.reference, Act.OBJECT, Author("subject", "it was not me"))
+
     def _send(self, agency: str) -> Send:
         transport = self.network.transport(agency)
         return lambda message: transport.send(COORDINATOR, Evaluate.TYPE, message)
@@ -99,7 +109,10 @@ class LocalFederation:
         cipher = ColumnCipher(self.node_keys[agency], self._random)
         listings = ListingStore(self._engine(folder, "listings"), cipher, self.terms.bucket_size)
         self.listings[agency] = listings
-        self.registrars[agency] = Registrar(self._party(agency), listings, self._clock, self._random)
+        entries = own_entries(self.terms.agreement, agency, load_catalogue())
+        registrar = Registrar(self._party(agency), listings, entries, self._clock, self._random)
+        self.registrars[agency] = registrar
+        self.registers[agency] = Register(listings, registrar, entries, self._clock)
         shares = (
             Shares(secrets.oprf_share, secrets.opening_share) if secrets.oprf_share and secrets.opening_share else None
         )
@@ -108,7 +121,7 @@ class LocalFederation:
             shares,
             listings,
             self._ledger(folder),
-            load_catalogue(),
+            entries,
             Randomiser.create(self.terms.public_key, self._random),
             self._clock,
             self._random,

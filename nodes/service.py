@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from nodes.catalogue import CatalogueEntry
-from nodes.lifecycle import State, state
+from nodes.life import Act, Author, Transition, apply
+from nodes.lifecycle import Life, Record
+from nodes.rights import encoded, subject_file
+from nodes.standing import standings
 from nodes.storage.listings import Entry, ListingStore
 from protocol.codec import Random
 from protocol.dkg import KeyShare
 from protocol.errors import DecodeError, IndeterminateError, NotGrantedError
-from protocol.lanes import LaneLayout, Standing, vector
-from protocol.messages import Ask, Evaluate, Open, Prove
+from protocol.lanes import LaneLayout, Standing, canary_standings, vector
+from protocol.messages import Access, Ask, Evaluate, Open, Prove
 from protocol.opening import OpeningShare
 from protocol.paillier import Zetas
-from protocol.rounds import agency, keyholder
+from protocol.rounds import access, agency, keyholder
 from protocol.rounds.ledger import Ledger, refusals_logged
 from protocol.rounds.party import Party
-
-CANARY_SEVERITY = 3
-"""A canary counts as one undisputed listing of this severity in each register of its agency."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,10 @@ class Shares:
 
 
 class Node:
-    """One agency of one agreement and epoch; `shares` is None where the agency is no keyholder."""
+    """One agency of one agreement and epoch; `shares` is None where the agency is no keyholder.
+
+    `entries` are its registers' catalogue entries (`nodes.catalogue.own_entries`).
+    """
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class Node:
         shares: Shares | None,
         listings: ListingStore,
         ledger: Ledger,
-        catalogue: Mapping[str, CatalogueEntry],
+        entries: Mapping[str, CatalogueEntry],
         randomiser: Zetas,
         clock: Callable[[], int],
         random: Random,
@@ -56,13 +59,12 @@ class Node:
         self._randomiser = randomiser
         self._clock = clock
         self._random = random
-        own = next(entry for entry in party.terms.agreement.agencies if entry.id == party.id)
-        self._presets = {register.id: catalogue[register.preset] for register in own.registers}
-        self._canary = [Standing(register.id, CANARY_SEVERITY, disputed=False) for register in own.registers]
+        self._entries = entries
+        self._canary = canary_standings(entries)
         self._epoch = party.terms.agreement.id, party.terms.roster.epoch
 
     def handle(self, kind: str, data: bytes) -> bytes:
-        """Serve one message of R (by way of C) or of C.
+        """Serve one message of R or of a subject's door (by way of C), or of C.
 
         Raises:
             PeerError: refused; nothing was computed.
@@ -70,6 +72,7 @@ class Node:
         handlers = {
             Evaluate.TYPE: self._evaluate,
             Ask.TYPE: self._ask,
+            Access.TYPE: self._access,
             Open.TYPE: self._open,
             Prove.TYPE: self._prove,
         }
@@ -102,6 +105,42 @@ class Node:
             buckets = {prefix: self._bucket(prefix, layout, now) for prefix in sorted(set(asked.prefixes))}
             return agency.answer(self._party, asked, buckets, self._randomiser, self._random, now)
 
+    def _access(self, data: bytes, now: int) -> bytes:
+        with refusals_logged(self._ledger, Access.TYPE, now) as entry:
+            asked = access.receive(self._party, data, now)
+            entry.header = asked.request.header
+            if self.pending():
+                raise IndeterminateError([self._party.id], "sealing is not finished at")
+            self._ledger.admit(Access.TYPE, entry.header, self._party.terms.allowance(entry.header, now), now)
+            content = self._told(self._asking(asked), Author(entry.header.sender), now)
+            return access.answer(self._party, asked, content, now)
+
+    def _asking(self, asked: access.Accessing) -> list[str]:
+        """The references of this agency's records of the subject that asks, each once."""
+        return list(
+            dict.fromkeys(
+                record.reference
+                for prefix in sorted(set(asked.prefixes))
+                for entry in self._listings.bucket(*self._epoch, prefix)
+                if access.names(self._party, asked, entry.pseudonym)
+                for record in entry.records
+                if record.listing.register in self._entries
+            )
+        )
+
+    def _told(self, references: list[str], door: Author, now: int) -> bytes:
+        """What the subject is told: first it is noted who asked for it, so that it stands in what is told."""
+
+        def noted(record: Record) -> tuple[Transition, Life]:
+            return apply(record, door.step(Act.ACCESS, now), self._entries[record.listing.register])
+
+        records = self._listings.take(references, noted)
+        steps = {it: [step.step for step in self._listings.steps(it)] for it in references}
+        agreement, today = self._party.terms.agreement, datetime.fromtimestamp(now, UTC).date()
+        return encoded(
+            subject_file(self._party.id, records, steps, agreement, self._entries, today), access.MAX_CONTENT
+        )
+
     def _open(self, data: bytes, now: int) -> bytes:
         with refusals_logged(self._ledger, Open.TYPE, now) as entry:
             opening = keyholder.receive_open(self._party, data, now)
@@ -123,7 +162,7 @@ class Node:
 
     def pending(self) -> bool:
         """Whether anything of this agency's registers is not sealed yet in this epoch; then it answers no question."""
-        return bool(self._presets) and not self._listings.is_ready(*self._epoch)
+        return bool(self._entries) and not self._listings.is_ready(*self._epoch)
 
     def _bucket(self, prefix: int, layout: LaneLayout, now: int) -> list[tuple[bytes, tuple[int, ...]]]:
         """One bucket's entries (t, lane values) as the listings stand now."""
@@ -136,12 +175,7 @@ class Node:
     def _standings(self, entry: Entry, today: date) -> list[Standing]:
         if entry.is_canary:
             return self._canary
-        states = ((listing, state(listing, self._presets[listing.register], today)) for listing in entry.listings)
-        return [
-            Standing(listing.register, listing.severity, current is State.DISPUTED)
-            for listing, current in states
-            if current in {State.ACTIVE, State.DISPUTED}
-        ]
+        return standings(entry.records, self._entries, today)
 
     def _keyholder_shares(self) -> Shares:
         if self._shares is None:

@@ -52,12 +52,13 @@ def listing(agency: str, *identifiers: Identifier, **changes: Any) -> Listing:
 REGISTERS = {
     "labour": [
         listing("labour", BOTH, severity=3),
-        listing("labour", DISPUTED, disputed_since=TODAY),
+        listing("labour", DISPUTED),
         listing("labour", NOTIFIED, served_on=TODAY - timedelta(days=2)),
     ],
     "tax": [listing("tax", BOTH, SECOND, severity=1), listing("tax", ONE)],
     "court": [listing("court", EXPIRED, expires_on=TODAY - timedelta(days=1))],
 }
+DISPUTES = {"labour": [DISPUTED]}
 
 
 @dataclass
@@ -75,6 +76,7 @@ class Scene:
         cls,
         folder: Path,
         registers: dict[str, list[Listing]] | None = None,
+        disputes: dict[str, list[Identifier]] | None = None,
         database: Database = in_files,
         **document: Any,
     ) -> "Scene":
@@ -84,6 +86,8 @@ class Scene:
         asyncio.run(scene.federation.start())
         for agency, listings in (REGISTERS if registers is None else registers).items():
             asyncio.run(scene.federation.enter(agency, listings))
+        for agency, subjects in (DISPUTES if registers is None else disputes or {}).items():
+            scene.federation.dispute(agency, *subjects)
         return scene
 
     def reopened(self, folder: Path | None = None) -> LocalFederation:

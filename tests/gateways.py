@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,12 +43,8 @@ def listing(agency: str, *identifiers: Identifier, **changes: Any) -> Listing:
 
 
 def registers() -> dict[str, list[Listing]]:
-    today = datetime.fromtimestamp(NOW, UTC).date()
     return {
-        "labour": [
-            listing("labour", BOTH, severity=3),
-            listing("labour", DISPUTED, disputed_since=today - timedelta(days=1)),
-        ],
+        "labour": [listing("labour", BOTH, severity=3), listing("labour", DISPUTED)],
         "tax": [listing("tax", BOTH, severity=1), listing("tax", ONE)],
     }
 
@@ -79,6 +74,7 @@ class Office:
         office = cls(folder, LocalFederation(of, folder, clock, secrets.token_bytes), clock)
         for agency, listings in registers().items():
             asyncio.run(office.federation.enter(agency, listings))
+        office.federation.dispute("labour", DISPUTED)
         return office
 
     def gateway(self, patience: float = PATIENCE) -> Gateway:
@@ -97,7 +93,8 @@ class Office:
         return ProtocolState(open_engine(f"sqlite:///{self.folder}/gateway.sqlite"))
 
     def app(self, patience: float = PATIENCE) -> FastAPI:
-        return build(self.gateway(patience), sha256(TOKEN.encode()).hexdigest())
+        gateway = self.gateway(patience)
+        return build(lambda: gateway, sha256(TOKEN.encode()).hexdigest())
 
     def ask(
         self,

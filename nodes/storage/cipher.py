@@ -20,7 +20,7 @@ class ColumnCipher:
 
     def __init__(self, key: bytes, random: Random) -> None:
         self._aead = AESGCM(hkdf(key, labels.COLUMN_ENCRYPTION))
-        self._digest_key = hkdf(key, labels.COLUMN_DIGEST)
+        self._mac = hmac.HMAC(hkdf(key, labels.COLUMN_DIGEST), hashes.SHA256())
         self._random = random
 
     def __repr__(self) -> str:
@@ -44,6 +44,6 @@ class ColumnCipher:
 
     def digest(self, plaintext: bytes) -> bytes:
         """HMAC-SHA-256: equal for equal plaintexts, and nothing to guess them by without the key."""
-        mac = hmac.HMAC(self._digest_key, hashes.SHA256())
+        mac = self._mac.copy()
         mac.update(plaintext)
         return mac.finalize()

@@ -17,7 +17,7 @@ from protocol.errors import UsageError
 
 Database = Literal["listings", "state"]
 
-VERSIONS: Final[dict[Database, str]] = {"listings": "0001", "state": "0001"}
+VERSIONS: Final[dict[Database, str]] = {"listings": "0002", "state": "0001"}
 """The newest version of each database's schema: the last file in `migrations/DATABASE/versions`."""
 
 BUSY_TIMEOUT_MS: Final = 30_000
@@ -100,6 +100,14 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """A connection that writes: committed at the end of the block, rolled back if it raises."""
     with engine.execution_options(writes=True).begin() as connection:
         yield connection
+
+
+def reading(engine: Engine) -> Connection:
+    """A connection that sees the database as it is at one moment, however many statements it reads it by."""
+    connection = engine.connect()
+    if engine.dialect.name == "postgresql":
+        return connection.execution_options(isolation_level="REPEATABLE READ")
+    return connection
 
 
 def forget_log(engine: Engine) -> None:

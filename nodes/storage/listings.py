@@ -1,56 +1,64 @@
-"""The listings of one agency and, by agreement and epoch, the seals under which questions find them.
+"""The listings of one agency, their lives and, by agreement and epoch, the seals under which questions find them.
 
 Everything about a subject is one encrypted column. In an epoch that is opened every listing is sealed under all its
-identifiers, or waits to be: a change is one transaction, and one process changes at a time, so nobody finds it
-otherwise.
+identifiers, or waits to be. A change is one transaction with its entry in the audit trail, and one process changes at a
+time, so nobody finds it otherwise.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache, partial
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, func, select, text
 
+from nodes.life import Act, Transition
+from nodes.lifecycle import Record
 from nodes.listings import Listing
+from nodes.storage.bring_over import TO_BRING_OVER, bring_over
 from nodes.storage.cipher import ColumnCipher
-from nodes.storage.engine import forget_erased, migrate, writing
-from nodes.storage.rows import decode, encode
+from nodes.storage.engine import forget_erased, migrate, reading, writing
+from nodes.storage.records import Records, Step
 from nodes.storage.seals import Seal, Seals
 from nodes.storage.tables import LISTING
-from protocol.errors import UsageError
+from nodes.storage.trail import Head, Noted, Trail
+from protocol.errors import BucketOverflowError
+from protocol.identifiers import Identifier
 
-_BATCH: Final = 500
+_PAGE: Final = 500
 
 
 class Entry(NamedTuple):
-    """One of a bucket's places: a pseudonym, the listings under it, and whether it is the agency's canary."""
+    """One of a bucket's places: a pseudonym, the records under it, and whether it is the agency's canary."""
 
     pseudonym: bytes
-    listings: tuple[Listing, ...]
+    records: tuple[Record, ...]
     is_canary: bool = False
 
 
 class ListingStore:
-    """The only code that queries listings and seals; `bucket_size` is the agreement's B."""
+    """The only code that opens transactions over listings, seals and the trail; `bucket_size` is the agreement's B."""
 
     def __init__(self, engine: Engine, cipher: ColumnCipher, bucket_size: int) -> None:
         self._engine = engine
-        self._cipher = cipher
+        self._trail = Trail(cipher)
+        self._records = Records(cipher, self._trail)
         self._seals = cache(partial(Seals, cipher, bucket_size))
         migrate(engine, "listings")
+        bring_over(engine, self._writing, cipher, self._records, self._trail)
 
     # Entry.
 
     def add_sealed(
-        self, agreement: str, epoch: int, entries: Sequence[tuple[Listing, Sequence[Seal]]]
+        self, agreement: str, epoch: int, entries: Sequence[tuple[Listing, Sequence[Seal]]], entered: Transition
     ) -> dict[int, int]:
         """Store checked listings, each with one seal an identifier, in the same order; what is stored only gets seals.
 
         One pseudonym may belong to several listings and fills one place of its bucket. A listing that would overflow a
-        bucket is refused: it is not stored, or erased if it waited to be sealed.
+        bucket is refused: it is not stored, or erased if it waited to be sealed and no other epoch finds it. `entered`
+        is noted of each new one.
 
         Returns the refused: {its position in `entries`: the position of the identifier that finds no place}.
         """
@@ -58,29 +66,48 @@ class ListingStore:
         with self._writing() as connection:
             refused = seals.overflows(connection, [given for _, given in entries])
             kept = [entry for at, entry in enumerate(entries) if at not in refused]
-            numbers = self._add(connection, [listing for listing, _ in kept])
+            numbers = self._records.add(connection, [listing for listing, _ in kept], entered)
             seals.add(connection, dict(zip(numbers, (given for _, given in kept), strict=True)))
-            erased = self._erase(connection, LISTING.c.content.in_([self._content(entries[at][0]) for at in refused]))
+            waiting = self._records.numbers(connection, [self._records.content(entries[at][0]) for at in refused])
+            lost = set(waiting.values()) - seals.sealed_elsewhere(connection, list(waiting.values()))
+            erased = self._records.erase(connection, LISTING.c.number.in_(lost), overflown(entered))
         if erased:
             forget_erased(self._engine)
         return refused
 
-    def add_pending(self, agreement: str, epoch: int, listings: Sequence[Listing]) -> list[int]:
+    def add_pending(self, agreement: str, epoch: int, listings: Sequence[Listing], entered: Transition) -> list[int]:
         """Store checked listings, all or none; those not sealed wait to be. Returns their numbers in order.
 
         A listing that is stored already keeps its number.
         """
         with self._writing() as connection:
-            numbers = self._add(connection, listings)
+            numbers = self._records.add(connection, listings, entered)
             self._seals(agreement, epoch).wait(connection, LISTING.c.number.in_(numbers))
         return numbers
 
     def are_sealed(self, agreement: str, epoch: int, listings: Sequence[Listing]) -> list[bool]:
         """Which of these listings are stored and sealed."""
-        contents = [self._content(listing) for listing in listings]
+        contents = [self._records.content(listing) for listing in listings]
         with self._engine.connect() as connection:
             sealed = self._seals(agreement, epoch).sealed(connection, contents)
         return [content in sealed for content in contents]
+
+    def are_stored(self, listings: Sequence[Listing]) -> list[bool]:
+        """Which of these listings are stored, sealed or not."""
+        contents = [self._records.content(listing) for listing in listings]
+        with self._engine.connect() as connection:
+            stored = self._records.numbers(connection, contents)
+        return [content in stored for content in contents]
+
+    def were_erased(self, listings: Sequence[Listing]) -> list[bool]:
+        """Which of these listings were stored once, and erased, but for what was officially published since."""
+        contents = [self._records.content(listing) for listing in listings]
+        with self._engine.connect() as connection:
+            erased = self._trail.erased(connection, contents)
+        return [
+            content in erased and not (listing.published and listing.decided_on > _day(erased[content]))
+            for listing, content in zip(listings, contents, strict=True)
+        ]
 
     # Sealing what is stored.
 
@@ -109,54 +136,153 @@ class ListingStore:
         """The next listings that wait to be sealed, with their numbers."""
         with self._engine.connect() as connection:
             numbers = self._seals(agreement, epoch).waiting(connection, limit)
-            return list(self._read(connection, LISTING.c.number.in_(numbers)))
+            found = self._records.read(connection, LISTING.c.number.in_(numbers))
+            return [(number, record.listing) for number, record in found]
 
-    def seal(self, agreement: str, epoch: int, given: Mapping[int, Sequence[Seal]]) -> dict[int, int]:
-        """Seal listings by their numbers; one that would overflow a bucket is erased.
+    def seal(
+        self, agreement: str, epoch: int, given: Mapping[int, Sequence[Seal]], sealing: Transition
+    ) -> dict[int, int]:
+        """Seal listings by their numbers; one that would overflow a bucket is erased, in the name of who is sealing.
 
         Returns the erased: {its number: the position of the identifier that finds no place}.
+
+        Raises:
+            BucketOverflowError: one would that another epoch finds: it is kept and waits on, the others are sealed.
         """
         seals, numbers = self._seals(agreement, epoch), list(given)
         with self._writing() as connection:
             refused = {numbers[at]: it for at, it in seals.overflows(connection, list(given.values())).items()}
             seals.add(connection, {number: them for number, them in given.items() if number not in refused})
-            self._erase(connection, LISTING.c.number.in_(refused))
+            kept = seals.sealed_elsewhere(connection, refused)
+            refused = {number: position for number, position in refused.items() if number not in kept}
+            self._records.erase(connection, LISTING.c.number.in_(refused), overflown(sealing))
         if refused:
             forget_erased(self._engine)
+        if kept:
+            raise BucketOverflowError("a listing of another epoch finds no place in this one")
         return refused
+
+    def progress(self, agreement: str, epoch: int) -> tuple[int, int]:
+        """How many listings are sealed in this epoch, and how many wait to be; before it is open, all do."""
+        with self._engine.connect() as connection:
+            return self._seals(agreement, epoch).progress(connection)
+
+    def forget_epochs_before(self, agreement: str, epoch: int) -> None:
+        """Erase the seals, canaries and waits of all earlier epochs; nothing is sealed in them any more.
+
+        Raises:
+            TimeoutError: erased, but somebody reads for so long that the write-ahead log keeps it.
+        """
+        with self._writing() as connection:
+            self._seals(agreement, epoch).forget_earlier(connection)
+        forget_erased(self._engine)
 
     def bucket(self, agreement: str, epoch: int, prefix: int) -> list[Entry]:
         """The entries of one bucket."""
-        found: dict[bytes, list[Listing]] = defaultdict(list)
+        found: dict[bytes, list[Record]] = defaultdict(list)
         canaries = set()
         with self._engine.connect() as connection:
             places = self._seals(agreement, epoch).bucket(connection, prefix)
-        for pseudonym, content, payload, disputed_since in places:
-            listings = found[pseudonym]
+        for pseudonym, content, payload, life in places:
+            records = found[pseudonym]
             if content is None or payload is None:
                 canaries.add(pseudonym)
             else:
-                listings.append(self._listing(content, payload, disputed_since))
-        return [Entry(pseudonym, tuple(listings), pseudonym in canaries) for pseudonym, listings in found.items()]
+                records.append(self._records.record(content, payload, life))
+        return [Entry(pseudonym, tuple(records), pseudonym in canaries) for pseudonym, records in found.items()]
 
     # Life.
 
-    def dispute(self, number: int, on: date | None) -> None:
-        """Flag a listing as disputed from the day `on`; None ends the dispute.
+    def take(self, references: Collection[str], step: Step) -> list[Record]:
+        """Take a step with each of these records, all or none; returns them as they are then.
 
         Raises:
-            UsageError: there is no such listing.
+            UnknownListingError: no listing, or more than one, has a reference.
+            TransitionError: what `step` raises; nothing was done.
         """
-        statement = update(LISTING).where(LISTING.c.number == number).values(disputed_since=on)
         with self._writing() as connection:
-            if connection.execute(statement).rowcount != 1:
-                raise UsageError("no listing has this number")
+            return [self._records.take(connection, reference, step) for reference in references]
 
-    def remove(self, numbers: Collection[int]) -> None:
-        """Erase listings and their seals."""
+    def correct(
+        self,
+        agreement: str,
+        epoch: int,
+        reference: str,
+        step: Step,
+        corrected: tuple[Listing, Sequence[Seal] | None],
+        entered: Transition,
+    ) -> Record:
+        """End a listing by `step` and enter the corrected one, in one transaction; returns the latter.
+
+        Without seals, since no federation is running, it waits to be sealed.
+
+        Raises:
+            UnknownListingError, TransitionError: as `take`.
+            BucketOverflowError: the corrected one finds no place.
+        """
+        seals, (listing, given) = self._seals(agreement, epoch), corrected
         with self._writing() as connection:
-            self._erase(connection, LISTING.c.number.in_(numbers))
+            if given is not None and seals.overflows(connection, [given]):
+                raise BucketOverflowError("the corrected listing finds no place: a bucket is full")
+            self._records.take(connection, reference, step)
+            (number,) = self._records.add(connection, [listing], entered)
+            if given is None:
+                seals.wait(connection, LISTING.c.number == number)
+            else:
+                seals.add(connection, {number: given})
+            return self._records.get(connection, self.reference(listing))
+
+    def erase(self, references: Collection[str], step: Step) -> None:
+        """Take a last step with each of these records, and erase them, their seals and the details of all their steps.
+
+        Raises:
+            UnknownListingError, TransitionError: as `take`; nothing was erased.
+        """
+        with self._writing() as connection:
+            for reference in references:
+                taken = step(self._records.get(connection, reference))
+                if taken is not None:
+                    which = LISTING.c.content == self._records.content_of(connection, reference)
+                    self._records.erase(connection, which, taken[0])
         forget_erased(self._engine)
+
+    # Reading.
+
+    def reference(self, listing: Listing) -> str:
+        """The reference under which a listing is, or would be, stored."""
+        return self._records.reference(listing)
+
+    def get(self, reference: str) -> Record:
+        """The record of a reference, or of its first digits, at least eight.
+
+        Raises:
+            UnknownListingError: no listing, or more than one, has it.
+        """
+        with self._engine.connect() as connection:
+            return self._records.get(connection, reference)
+
+    def find(self, identifiers: Collection[Identifier]) -> list[Record]:
+        """The records that have any of these identifiers, in the order of entry."""
+        with self._engine.connect() as connection:
+            return [record for _, record in self._records.read(connection, self._records.having(identifiers))]
+
+    def due(self) -> list[Record]:
+        """The records of which something is open, the first deadline first."""
+        with self._engine.connect() as connection:
+            found = self._records.read(connection, LISTING.c.due_on > TO_BRING_OVER, LISTING.c.due_on)
+            return [record for _, record in found]
+
+    def all(self, register: str | None = None) -> Iterator[Record]:
+        """Every record, or every one of a register, in the order of entry."""
+        which = LISTING.c.register_id == register if register else LISTING.c.number > 0
+        with self._engine.connect() as connection:
+            for _, record in self._records.read(connection, which):
+                yield record
+
+    def all_with_steps(self, register: str) -> Iterator[tuple[Record, list[Transition]]]:
+        """Every record of a register with what the trail has of it, in the order of entry."""
+        with reading(self._engine) as connection:
+            yield from self._records.with_steps(connection, LISTING.c.register_id == register)
 
     def count(self, register: str) -> int:
         """How many listings a register holds, whatever their state."""
@@ -164,11 +290,45 @@ class ListingStore:
             statement = select(func.count()).where(LISTING.c.register_id == register)
             return int(connection.execute(statement).scalar_one())
 
-    def all(self, register: str | None = None) -> Iterator[tuple[int, Listing]]:
-        """Every listing, or every one of a register, with its number, in order."""
-        which = LISTING.c.register_id == register if register else LISTING.c.number > 0
+    def steps(self, reference: str) -> list[Noted]:
+        """What the trail has of a listing, in order.
+
+        Raises:
+            UnknownListingError: no listing, or more than one, has this reference.
+        """
         with self._engine.connect() as connection:
-            yield from self._read(connection, which)
+            return self._trail.of(connection, self._records.content_of(connection, reference))
+
+    def trail(self, after: int = 0, limit: int = _PAGE) -> list[Noted]:
+        """The next entries of the audit trail after a number."""
+        with self._engine.connect() as connection:
+            return self._trail.after(connection, after, limit)
+
+    def trail_head(self) -> Head:
+        """The last entry of the audit trail, to be kept elsewhere."""
+        with self._engine.connect() as connection:
+            return self._trail.head(connection)
+
+    def verify_trail(self, kept: Head | None = None) -> Head:
+        """Verify the whole audit trail; `kept` is a head that was noted elsewhere. Returns the head.
+
+        Raises:
+            TrailError: it does not verify.
+        """
+        with self._engine.connect() as connection:
+            return self._trail.verify(connection, kept)
+
+    def verify(self, kept: Head | None = None) -> Head:
+        """Verify the whole audit trail, and that every listing is as it says; returns the head.
+
+        Raises:
+            TrailError: as `verify_trail`, or a listing is otherwise, missing, or too many.
+            SealError: a listing does not open in its place.
+        """
+        with reading(self._engine) as connection:
+            head = self._trail.verify(connection, kept)
+            self._records.verify(connection)
+            return head
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -178,52 +338,11 @@ class ListingStore:
                 connection.execute(text("LOCK TABLE listing IN SHARE ROW EXCLUSIVE MODE"))
             yield connection
 
-    def _add(self, connection: Connection, listings: Sequence[Listing]) -> list[int]:
-        """Store those listings that are not stored yet; the numbers of all."""
-        payloads = [encode(listing) for listing in listings]
-        contents = [self._cipher.digest(payload) for payload in payloads]
-        known = self._numbers(connection, contents)
-        rows = {
-            content: {
-                "register_id": listing.register,
-                "content": content,
-                "identifiers": len(listing.identifiers),
-                "disputed_since": listing.disputed_since,
-                "payload": self._cipher.encrypt(payload, *_place(content)),
-            }
-            for listing, payload, content in zip(listings, payloads, contents, strict=True)
-            if content not in known
-        }
-        if rows:
-            connection.execute(insert(LISTING), list(rows.values()))
-            known |= self._numbers(connection, list(rows))
-        return [known[content] for content in contents]
 
-    def _numbers(self, connection: Connection, contents: Sequence[bytes]) -> dict[bytes, int]:
-        """The numbers of those listings that are stored."""
-        numbers: dict[bytes, int] = {}
-        for start in range(0, len(contents), _BATCH):
-            some = LISTING.c.content.in_(contents[start : start + _BATCH])
-            found = connection.execute(select(LISTING.c.content, LISTING.c.number).where(some))
-            numbers.update((row.content, row.number) for row in found)
-        return numbers
-
-    def _erase(self, connection: Connection, which: ColumnElement[bool]) -> bool:
-        return connection.execute(delete(LISTING).where(which)).rowcount > 0
-
-    def _read(self, connection: Connection, which: ColumnElement[bool]) -> Iterator[tuple[int, Listing]]:
-        columns = select(LISTING.c.number, LISTING.c.content, LISTING.c.payload, LISTING.c.disputed_since)
-        statement = columns.where(which).order_by(LISTING.c.number).execution_options(yield_per=_BATCH)
-        with connection.execute(statement) as found:  # a reader that goes no further leaves no cursor on the server
-            for number, *stored in found:
-                yield number, self._listing(*stored)
-
-    def _content(self, listing: Listing) -> bytes:
-        return self._cipher.digest(encode(listing))
-
-    def _listing(self, content: bytes, payload: bytes, disputed_since: date | None) -> Listing:
-        return decode(self._cipher.decrypt(payload, *_place(content)), disputed_since)
+def overflown(step: Transition) -> Transition:
+    """The step to note of a listing that finds no place, beside the one that was meant."""
+    return Transition(Act.REFUSE, step.actor, step.time, "its bucket is full")
 
 
-def _place(content: bytes) -> tuple[bytes, ...]:
-    return b"listing", b"payload", content
+def _day(seconds: int) -> date:
+    return datetime.fromtimestamp(seconds, UTC).date()

@@ -1,12 +1,14 @@
 """The seals of one agreement and epoch: what is sealed, what waits to be, and the B places of each bucket.
 
+Epochs overlap: in every epoch that is open a listing is sealed or waits, whichever it was entered in. One that is not
+open while a later one is, is over: nothing is sealed in it any more, so what was forgotten of it does not come back.
+
 Seals are encrypted with random nonces, so equal pseudonyms are only seen once a bucket is decrypted, and no index or
 join in the database pairs them. Every method works inside the transaction of the connection it is given.
 """
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date
 from typing import Final, NamedTuple
 
 from sqlalchemy import (
@@ -15,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     String,
+    Table,
     bindparam,
     delete,
     exists,
@@ -29,7 +32,7 @@ from sqlalchemy import (
 
 from nodes.storage.cipher import ColumnCipher
 from nodes.storage.tables import CANARY, LISTING, PENDING, SEAL
-from protocol.errors import BucketOverflowError
+from protocol.errors import BucketOverflowError, NotGrantedError
 
 _IN_LIMIT: Final = 500
 
@@ -47,7 +50,7 @@ class Place(NamedTuple):
     pseudonym: bytes
     content: bytes | None
     payload: bytes | None
-    disputed_since: date | None
+    life: str | None
 
 
 # Prepared once: to put these together takes longer than to run them. A canary's row has no listing.
@@ -56,7 +59,7 @@ _EPOCH: Final = bindparam("epoch", type_=Integer)
 _PREFIX: Final = bindparam("prefix", type_=BigInteger)
 _BUCKET: Final = union_all(
     select(SEAL.c.listing, SEAL.c.position, SEAL.c.pseudonym, LISTING.c.content, LISTING.c.payload)
-    .add_columns(LISTING.c.disputed_since)
+    .add_columns(LISTING.c.life)
     .join(LISTING, LISTING.c.number == SEAL.c.listing)
     .where(SEAL.c.agreement == _AGREEMENT, SEAL.c.epoch == _EPOCH, SEAL.c.prefix == _PREFIX),
     select(null(), null(), CANARY.c.pseudonym, null(), null(), null()).where(
@@ -66,6 +69,7 @@ _BUCKET: Final = union_all(
 _IS_OPEN: Final = exists().where(CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch == _EPOCH)
 _IS_WAITED_FOR: Final = exists().where(PENDING.c.agreement == _AGREEMENT, PENDING.c.epoch == _EPOCH)
 _OPENED: Final = select(_IS_OPEN)
+_OVER: Final = select(~_IS_OPEN & exists().where(CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch > _EPOCH))
 _READY: Final = select(_IS_OPEN & ~_IS_WAITED_FOR)
 _ADD: Final = text(
     "INSERT INTO seal (listing, position, agreement, epoch, prefix, pseudonym) "
@@ -84,6 +88,7 @@ class Seals:
         self._is_waiting = (PENDING.c.agreement == agreement) & (PENDING.c.epoch == epoch)
         seals = select(func.count()).where(SEAL.c.listing == LISTING.c.number, self._has_epoch)
         self._is_sealed = seals.scalar_subquery() >= LISTING.c.identifiers
+        self._is_other = (CANARY.c.agreement == agreement) & (CANARY.c.epoch != epoch)
 
     def is_open(self, connection: Connection) -> bool:
         """Whether `open` opened this epoch."""
@@ -98,19 +103,42 @@ class Seals:
 
         Raises:
             BucketOverflowError: the canary finds no place.
+            NotGrantedError: this epoch is over.
         """
         if self.overflows(connection, [[canary]]):
             raise BucketOverflowError("the canary's bucket is full")
-        self.wait(connection, LISTING.c.register_id.in_(registers))
+        self._wait_here(connection, LISTING.c.register_id.in_(registers))
         pseudonym = self._cipher.encrypt(canary.pseudonym, *self._canary_place(canary.prefix))
         connection.execute(insert(CANARY), self._epoch | {"prefix": canary.prefix, "pseudonym": pseudonym})
 
     def wait(self, connection: Connection, which: ColumnElement[bool]) -> None:
-        """Let those of the listings `which` wait that are not sealed."""
+        """Let those of the listings `which` wait that are not sealed, here and in every other epoch that is open.
+
+        Raises:
+            NotGrantedError: this epoch is over.
+        """
+        self._wait_here(connection, which)
+        self._wait_elsewhere(connection, which)
+
+    def _wait_here(self, connection: Connection, which: ColumnElement[bool]) -> None:
+        self._require_not_over(connection)
         unsealed = select(*map(literal, self._epoch.values()), LISTING.c.number).where(
             which, ~self._is_sealed, ~exists().where(PENDING.c.listing == LISTING.c.number, self._is_waiting)
         )
         connection.execute(insert(PENDING).from_select([*self._epoch, "listing"], unsealed))
+
+    def _wait_elsewhere(self, connection: Connection, which: ColumnElement[bool]) -> None:
+        both = select(CANARY.c.agreement, CANARY.c.epoch, LISTING.c.number).join_from(LISTING, CANARY, self._is_other)
+        unsealed = both.where(
+            which,
+            select(func.count()).select_from(SEAL).where(_of_both(SEAL)).scalar_subquery() < LISTING.c.identifiers,
+            ~exists().select_from(PENDING).where(_of_both(PENDING)),
+        )
+        connection.execute(insert(PENDING).from_select([*self._epoch, "listing"], unsealed))
+
+    def _require_not_over(self, connection: Connection) -> None:
+        if connection.execute(_OVER, self._epoch).scalar_one():
+            raise NotGrantedError("this epoch is over: nothing is sealed in it any more")
 
     def waiting(self, connection: Connection, limit: int) -> list[int]:
         """The numbers of the next listings that wait."""
@@ -123,7 +151,14 @@ class Seals:
         return set(connection.execute(statement).scalars())
 
     def add(self, connection: Connection, seals: Mapping[int, Sequence[Seal]]) -> None:
-        """Store the seals of listings by their numbers; these wait no more. What is sealed stays as it is."""
+        """Store the seals of listings by their numbers; these wait no more here, but in other epochs that are open.
+
+        What is sealed stays as it is.
+
+        Raises:
+            NotGrantedError: this epoch is over.
+        """
+        self._require_not_over(connection)
         rows = [
             self._epoch
             | {"listing": number, "position": position, "prefix": seal.prefix}
@@ -135,6 +170,34 @@ class Seals:
             connection.execute(_ADD, rows)
             done = delete(PENDING).where(self._is_waiting, PENDING.c.listing == bindparam("number"))
             connection.execute(done, [{"number": number} for number in seals])
+            self._wait_elsewhere(connection, LISTING.c.number.in_(seals))
+
+    def sealed_elsewhere(self, connection: Connection, numbers: Collection[int]) -> set[int]:
+        """Which of the listings of these numbers have seals in another epoch that is open, so may be found there."""
+        statement = (
+            select(LISTING.c.number)
+            .join(SEAL, SEAL.c.listing == LISTING.c.number)
+            .join(CANARY, _of_both(SEAL))
+            .where(self._is_other, LISTING.c.number.in_(numbers))
+        )
+        return set(connection.execute(statement).scalars())
+
+    def progress(self, connection: Connection) -> tuple[int, int]:
+        """How many listings are sealed in this epoch, and how many wait; before it is open, all do."""
+        sealed, stored = (
+            int(connection.execute(select(func.count()).select_from(table).where(which)).scalar_one())
+            for table, which in ((SEAL, self._has_epoch & (SEAL.c.position == 0)), (LISTING, LISTING.c.number > 0))
+        )
+        if not self.is_open(connection):
+            return sealed, stored - sealed
+        waiting = select(func.count()).select_from(PENDING).where(self._is_waiting)
+        return sealed, int(connection.execute(waiting).scalar_one())
+
+    def forget_earlier(self, connection: Connection) -> None:
+        """Erase every seal, canary and wait of the agreement's epochs before this one."""
+        for table in (SEAL, PENDING, CANARY):
+            earlier = (table.c.agreement == self._epoch["agreement"]) & (table.c.epoch < self._epoch["epoch"])
+            connection.execute(delete(table).where(earlier))
 
     def overflows(self, connection: Connection, many: Sequence[Sequence[Seal]]) -> dict[int, int]:
         """Which of `many` listings, taken in order, find their buckets full: {its position: its identifier's position}.
@@ -201,3 +264,9 @@ class Seals:
 
     def _named(self) -> tuple[bytes, ...]:
         return tuple(str(part).encode() for part in self._epoch.values())
+
+
+def _of_both(table: Table) -> ColumnElement[bool]:
+    """A row of seals or of what waits is of this listing, and of the epoch of this canary."""
+    of_epoch = (table.c.agreement == CANARY.c.agreement) & (table.c.epoch == CANARY.c.epoch)
+    return (table.c.listing == LISTING.c.number) & of_epoch

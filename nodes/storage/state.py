@@ -131,7 +131,7 @@ class ProtocolState:
             SpentError: it was opened before, be it for the same x.
             QuotaError: what is left of the allowance does not cover it.
         """
-        opening = {"requester": ask.sender, "session": ask.session, "chunk": chunk, "x_digest": _digest(x)}
+        opening = {"requester": ask.sender, "session": ask.session, "chunk": chunk, "x_digest": _digest(ask.epoch, x)}
         with writing(self._engine) as database:
             if not _claimed(database, _CLAIM_OPENING, opening):
                 raise SpentError("this chunk was opened before")
@@ -145,7 +145,8 @@ class ProtocolState:
             SpentError: it was not opened for this x.
             ReplayedError: its share was proven before.
         """
-        opening = {"requester": requester, "session": request.session, "chunk": chunk, "x_digest": _digest(x)}
+        x_digest = _digest(request.epoch, x)
+        opening = {"requester": requester, "session": request.session, "chunk": chunk, "x_digest": x_digest}
         kind = f"{Prove.TYPE} {chunk}"
         proof = {"kind": kind, "sender": requester, "session": request.session, "expires": request.expires}
         with writing(self._engine) as database:
@@ -154,6 +155,15 @@ class ProtocolState:
             if not _claimed(database, _CLAIM_SESSION, proof):
                 raise ReplayedError("this share was proven before")
             _log(database, Prove.TYPE, request, request.m, ADMITTED, now)
+
+    def charge(self, kind: str, sender: str, amount: int, allowance: Allowance, now: int) -> None:
+        """Charge what is no message between parties, such as what a subject asks for at its door.
+
+        Raises:
+            QuotaError: what is left of the allowance does not cover it.
+        """
+        with writing(self._engine) as database:
+            _charge(database, kind, sender, amount, allowance, now)
 
     def refuse(self, kind: str, header: Header | None, reason: str, now: int) -> None:
         """Log a refused request; without a header its sender is not known."""
@@ -192,5 +202,6 @@ def _log(database: Connection, kind: str, header: Header | None, m: int, outcome
     database.execute(_LOG, entry)
 
 
-def _digest(x: bytes) -> bytes:
-    return sha256(x).digest()
+def _digest(epoch: int, x: bytes) -> bytes:
+    """What was opened; with its epoch, since every one has a modulus and shares of its own."""
+    return sha256(epoch.to_bytes(4, "big") + x).digest()

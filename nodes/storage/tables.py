@@ -1,4 +1,4 @@
-"""Tables of the listings database: listings, and by agreement and epoch what is sealed and what waits for it."""
+"""Tables of the listings database: listings with their audit trail, what is sealed and what waits for it, access."""
 
 from datetime import date
 
@@ -12,15 +12,57 @@ class Table(SQLModel, registry=registry()):
 
 
 class ListingRow(Table, table=True):
-    """`content` is the keyed digest of what was decided; `identifiers` their number; a dispute is all that changes."""
+    """`content` is the keyed digest of what was decided, and the listing's reference; `identifiers` their number.
+
+    `life` is what has happened since, `due_on` the first deadline of what is open: neither tells of the subject.
+    """
 
     __tablename__ = "listing"
     number: int = Field(default=None, primary_key=True)
     register_id: str = Field(index=True)
     content: bytes = Field(unique=True)
     identifiers: int
-    disputed_since: date | None = None
+    life: str | None = None
+    due_on: date | None = Field(default=None, index=True)
     payload: bytes
+
+
+class IdentifierRow(Table, table=True):
+    """The keyed digest of one of a listing's identifiers, by which the agency finds its own listings of a subject."""
+
+    __tablename__ = "identifier"
+    __table_args__ = (ForeignKeyConstraint(["listing"], ["listing.number"], ondelete="CASCADE"),)
+    listing: int = Field(primary_key=True)
+    digest: bytes = Field(primary_key=True, index=True)
+
+
+class EventRow(Table, table=True):
+    """One entry of the audit trail; `hash` chains it to the one before, over the keyed `digest` of its details.
+
+    So details may be erased, and the chain still shows that nothing was added, changed or left out.
+    """
+
+    __tablename__ = "event"
+    number: int = Field(primary_key=True)
+    time: int = Field(sa_type=BigInteger)
+    register_id: str
+    content: bytes = Field(index=True)
+    act: str
+    actor: str
+    digest: bytes
+    details: bytes | None = None
+    hash: bytes
+
+
+class CredentialRow(Table, table=True):
+    """Who may speak to this node: the digest of a token, its role and name, and whose identifiers it stands for."""
+
+    __tablename__ = "credential"
+    digest: bytes = Field(primary_key=True)
+    role: str
+    name: str
+    expires: int = Field(sa_type=BigInteger)
+    identifiers: bytes | None = None
 
 
 class SealRow(Table, table=True):
@@ -63,4 +105,7 @@ class CanaryRow(Table, table=True):
 
 
 # The same as plain tables: queries over them build no objects, which would take longer than decrypting a bucket.
-LISTING, SEAL, PENDING, CANARY = (Table.metadata.tables[name] for name in ("listing", "seal", "pending", "canary"))
+LISTING, IDENTIFIER, EVENT, CREDENTIAL, SEAL, PENDING, CANARY = (
+    Table.metadata.tables[name]
+    for name in ("listing", "identifier", "event", "credential", "seal", "pending", "canary")
+)

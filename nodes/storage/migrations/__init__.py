@@ -29,6 +29,11 @@ def downgrade(engine: Engine, database: Database, target: str) -> None:
         command.downgrade(config, target)
 
 
+def versions(database: Database) -> list[str]:
+    """Every version of a database's schema, the oldest first."""
+    return sorted(path.name[:4] for path in (Path(__file__).parent / database / "versions").glob("[0-9]*.py"))
+
+
 @contextmanager
 def _config(engine: Engine, database: Database) -> Iterator[Config]:
     """Alembic's configuration, over one transaction that holds the database's lock."""

@@ -10,8 +10,9 @@ import pytest
 
 from api.local import LocalFederation, in_files
 from nodes.catalogue import load_catalogue
-from nodes.entry import Entered, Registrar
+from nodes.entry import OVERFLOW, Entered, Registrar
 from nodes.listings import Listing, ListingError, check_listing
+from nodes.reading import Refusal
 from protocol.agreement.roster import COORDINATOR
 from protocol.agreement.terms import CANARY
 from protocol.errors import IndeterminateError, QuotaError
@@ -61,7 +62,7 @@ class Scene:
         return [Effect(decision.body.measures["exclude"]) for decision in decisions]
 
     def references(self) -> list[str]:
-        return [listing.decision_ref for _, listing in self.store.all()]
+        return [record.listing.decision_ref for record in self.store.all()]
 
 
 @pytest.fixture(params=ON_BOTH)
@@ -165,13 +166,15 @@ class TestEntry:
         scene = Scene(tmp_path, anonymity=ONE_BUCKET)
         scene.start()
         (entered,) = scene.enter([listing(0), listing(1, firm(0), firm(1), firm(2)), listing(2, firm(3)), listing(3)])
-        assert entered == Entered(4, {1: 2})
+        assert entered == Entered(4, {1: Refusal(OVERFLOW, 2)})
         assert scene.check(firm(0), firm(1), firm(2)) == [Effect.APPLIES, Effect.NONE, Effect.NONE]
 
 
 class TestPending:
     def test_what_was_entered_unsealed_counts_once_it_is_sealed(self, scene: Scene) -> None:
-        assert list(scene.registrar.enter_unsealed(many(700))) == [Entered(500), Entered(700)]
+        progress = [it.done for it in scene.registrar.enter_unsealed(many(700))]
+        assert progress == sorted(progress)
+        assert progress[-1] == 700
         assert scene.federation.nodes["tax"].pending()
         assert not scene.federation.nodes["court"].pending()
         scene.seal()

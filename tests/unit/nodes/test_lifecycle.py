@@ -7,13 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.catalogue import load_catalogue
-from nodes.lifecycle import State, state, working_days_after
-from nodes.listings import ListingError, last_day, months_after
+from nodes.dates import months_after, working_days_after
+from nodes.lifecycle import Clock, Life, Record, State, last_day, record_of, state
+from nodes.listings import Listing, ListingError
 from tests.unit.nodes.builders import make_listing
 
 DEBARMENT = load_catalogue()["debarment"]
 SANCTIONS = load_catalogue()["sanctions"]
 DATES = st.dates(date(2000, 1, 1), date(2090, 1, 1))
+
+
+def disputed(listing: Listing, since: date, due: date) -> Record:
+    return Record(listing, Life(listing.served_on, dispute=Clock("object", since, due)))
 
 
 class TestBoundaries:
@@ -30,44 +35,61 @@ class TestBoundaries:
         ],
     )
     def test_window_and_default_term(self, on: date, expected: State) -> None:
-        assert state(make_listing(), DEBARMENT, on) is expected
+        assert state(record_of(make_listing()), DEBARMENT, on) is expected
 
     def test_an_expiry_of_its_own_is_inclusive(self) -> None:
         listing = make_listing(expires_on=date(2026, 6, 30))
-        assert state(listing, DEBARMENT, date(2026, 6, 30)) is State.ACTIVE
-        assert state(listing, DEBARMENT, date(2026, 7, 1)) is State.EXPIRED
+        assert state(record_of(listing), DEBARMENT, date(2026, 6, 30)) is State.ACTIVE
+        assert state(record_of(listing), DEBARMENT, date(2026, 7, 1)) is State.EXPIRED
 
     def test_a_term_can_end_within_the_window(self) -> None:
         listing = make_listing(expires_on=date(2026, 1, 15))
-        assert state(listing, DEBARMENT, date(2026, 1, 15)) is State.NOTIFIED
-        assert state(listing, DEBARMENT, date(2026, 1, 16)) is State.EXPIRED
+        assert state(record_of(listing), DEBARMENT, date(2026, 1, 15)) is State.NOTIFIED
+        assert state(record_of(listing), DEBARMENT, date(2026, 1, 16)) is State.EXPIRED
 
     def test_publication_counts_as_service(self) -> None:
         listing = make_listing(ground="designated", decided_on=date(2026, 1, 9))
-        assert state(listing, SANCTIONS, date(2026, 1, 8)) is State.NOTIFIED
-        assert state(listing, SANCTIONS, date(2026, 1, 9)) is State.ACTIVE
+        assert state(record_of(listing), SANCTIONS, date(2026, 1, 8)) is State.NOTIFIED
+        assert state(record_of(listing), SANCTIONS, date(2026, 1, 9)) is State.ACTIVE
         assert (
-            state(listing, DEBARMENT.model_copy(update={"grounds": SANCTIONS.grounds}), date(2026, 1, 9))
+            state(record_of(listing), DEBARMENT.model_copy(update={"grounds": SANCTIONS.grounds}), date(2026, 1, 9))
             is State.NOTIFIED
         )
 
     def test_a_dispute_shows_only_while_the_listing_has_effect(self) -> None:
-        listing = make_listing(disputed_since=date(2026, 2, 2))
-        assert state(listing, DEBARMENT, date(2026, 2, 1)) is State.ACTIVE
-        assert state(listing, DEBARMENT, date(2026, 2, 2)) is State.DISPUTED
-        assert state(listing, DEBARMENT, date(2030, 1, 1)) is State.EXPIRED
-        assert state(make_listing(disputed_since=date(2026, 1, 9)), DEBARMENT, date(2026, 1, 12)) is State.NOTIFIED
+        """From when it began: what stood before is replayed from the steps, not computed from this life."""
+        assert state(record_of(make_listing()), DEBARMENT, date(2026, 2, 1)) is State.ACTIVE
+        record = disputed(make_listing(), date(2026, 2, 2), date(2026, 2, 11))
+        assert state(record, DEBARMENT, date(2026, 2, 2)) is State.DISPUTED
+        assert state(record, DEBARMENT, date(2030, 1, 1)) is State.EXPIRED
+        early = disputed(make_listing(), date(2026, 1, 9), date(2026, 1, 20))
+        assert state(early, DEBARMENT, date(2026, 1, 12)) is State.NOTIFIED
+
+    def test_an_objection_that_is_overdue_suspends_by_itself(self) -> None:
+        record = disputed(make_listing(), date(2026, 2, 2), date(2026, 2, 11))
+        assert state(record, DEBARMENT, date(2026, 2, 11)) is State.DISPUTED
+        assert state(record, DEBARMENT, date(2026, 2, 12)) is State.SUSPENDED
+        early = disputed(make_listing(), date(2026, 1, 9), date(2026, 1, 20))
+        assert state(early, DEBARMENT, date(2026, 1, 23)) is State.NOTIFIED
+        assert state(early, DEBARMENT, date(2026, 1, 24)) is State.SUSPENDED
+
+    def test_without_service_it_is_a_draft_until_its_term_ends(self) -> None:
+        draft = record_of(make_listing(served_on=None))
+        assert state(draft, DEBARMENT, date(2029, 1, 5)) is State.DRAFT
+        assert state(draft, DEBARMENT, date(2029, 1, 6)) is State.EXPIRED
 
     def test_a_ground_outside_the_catalogue_has_no_term(self) -> None:
         with pytest.raises(ListingError):
-            last_day(make_listing(ground="gossip"), DEBARMENT)
+            last_day(record_of(make_listing(ground="gossip")), DEBARMENT)
 
     @given(DATES, st.integers(-4000, 4000))
     def test_states_follow_one_another(self, served: date, days: int) -> None:
         listing = make_listing(decided_on=served, served_on=served)
         order = [State.NOTIFIED, State.ACTIVE, State.EXPIRED]
         on = served + timedelta(days)
-        assert order.index(state(listing, DEBARMENT, on)) <= order.index(state(listing, DEBARMENT, on + timedelta(1)))
+        assert order.index(state(record_of(listing), DEBARMENT, on)) <= order.index(
+            state(record_of(listing), DEBARMENT, on + timedelta(1))
+        )
 
 
 class TestClocks:
@@ -84,8 +106,8 @@ class TestClocks:
         assert working_days_after(date(2026, 9, 28), 10, "CN") > date(2026, 10, 12)
         listing = make_listing(decided_on=date(2026, 9, 28), served_on=date(2026, 9, 28))
         chinese = DEBARMENT.model_copy(update={"calendar": "CN"})
-        assert state(listing, DEBARMENT, date(2026, 10, 13)) is State.ACTIVE
-        assert state(listing, chinese, date(2026, 10, 13)) is State.NOTIFIED
+        assert state(record_of(listing), DEBARMENT, date(2026, 10, 13)) is State.ACTIVE
+        assert state(record_of(listing), chinese, date(2026, 10, 13)) is State.NOTIFIED
 
     @pytest.mark.parametrize(
         ("start", "months", "end"),

@@ -1,10 +1,14 @@
 """Every version of a schema goes up and down, arrives at what the models say, and travels with the package."""
 
+import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -14,10 +18,24 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Engine, Integer, MetaData, inspect
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, func, inspect, select, text
 
+from nodes import lifecycle
+from nodes.life import Act, Transition, replay
+from nodes.lifecycle import Clock, Life, State
+from nodes.listings import Listing
 from nodes.storage import migrations, state, tables
+from nodes.storage.bring_over import TO_BRING_OVER
+from nodes.storage.cipher import ColumnCipher
 from nodes.storage.engine import VERSIONS, Database, migrate, open_engine, version, version_table
+from nodes.storage.listings import ListingStore
+from nodes.storage.records import BATCH
+from nodes.storage.seals import Seal, Seals
+from nodes.storage.tables import LISTING
+from nodes.storage.trail import Trail
+from protocol.errors import SealError
+from tests.unit.nodes.builders import make_listing
+from tests.unit.nodes.stores import DEBARMENT, HERE, KEY, add, counter, entered, numbered, pseudonym, step
 
 METADATA: dict[Database, MetaData] = {"listings": tables.Table.metadata, "state": state.Table.metadata}
 ROOT = Path(migrations.__file__).parents[3]
@@ -125,3 +143,156 @@ def test_opening_what_is_up_to_date_is_fast_and_loads_no_alembic(engine: Engine,
         f"migrate(open_engine({url!r}), {database!r}); sys.exit('alembic' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})  # noqa: S603
+
+
+# What version 0001 wrote, as it wrote it: an open epoch, one sealed listing, one in dispute, and one that waits.
+SINCE = date(2026, 3, 2)
+PLAIN, DISPUTED, WAITING = (make_listing(decision_ref=f"old {number}", raw={"note": "n"}) for number in range(3))
+OLD = {PLAIN.decision_ref: None, DISPUTED.decision_ref: SINCE, WAITING.decision_ref: None}
+
+
+def old_payload(listing: Listing) -> bytes:
+    fields = {name: value for name, value in asdict(listing).items() if name not in {"points", "published"}}
+    return json.dumps(fields | {"disputed_since": None}, default=date.isoformat, sort_keys=True).encode()
+
+
+def old_rows(engine: Engine, listings: Sequence[Listing]) -> None:
+    """Write listings as version 0001 did; the last of them waits to be sealed."""
+    migrations.upgrade(engine, "listings", "0001")
+    cipher = ColumnCipher(KEY, counter())
+    with engine.begin() as connection:
+        for number, listing in enumerate(listings, 1):
+            content = cipher.digest(old_payload(listing))
+            row = {
+                "number": number,
+                "register_id": listing.register,
+                "content": content,
+                "identifiers": len(listing.identifiers),
+                "disputed_since": OLD.get(listing.decision_ref),
+                "payload": cipher.encrypt(old_payload(listing), b"listing", b"payload", content),
+            }
+            columns = ", ".join(row)
+            values = ", ".join(f":{name}" for name in row)
+            connection.execute(text(f"INSERT INTO listing ({columns}) VALUES ({values})"), row)  # noqa: S608  # our own columns
+        seals = Seals(cipher, 99, *HERE)
+        seals.open(connection, ["exclusions"], Seal(7, pseudonym("canary")))
+        seals.add(connection, {number: [Seal(8, pseudonym("t"))] for number in range(1, len(listings))})
+
+
+def open_store(engine: Engine) -> ListingStore:
+    return ListingStore(engine, ColumnCipher(KEY, counter()), 99)
+
+
+def sealed_under(store: ListingStore) -> list[str]:
+    (entry,) = store.bucket(*HERE, 8)
+    return [record.listing.decision_ref for record in entry.records]
+
+
+class TestFromTheFirstVersion:
+    def test_listings_come_over_with_their_seals_digests_and_a_first_step(self, engine: Engine) -> None:
+        old_rows(engine, [PLAIN, DISPUTED, WAITING])
+        store = open_store(engine)
+        assert [record.listing for record in store.all()] == [PLAIN, DISPUTED, WAITING]
+        assert store.find(PLAIN.identifiers) == list(store.all())
+        assert [store.get(store.reference(it.listing)) for it in store.all()] == list(store.all())
+        assert store.are_stored([PLAIN, DISPUTED, WAITING]) == [True] * 3
+        assert store.are_sealed(*HERE, [PLAIN, DISPUTED, WAITING]) == [True, True, False]
+        assert sealed_under(store) == ["old 0", "old 1"]
+        assert [listing for _, listing in store.pending(*HERE, 10)] == [WAITING]
+        store.verify_trail()
+        assert [(it.step.act, it.step.actor, it.step.today) for it in store.trail()] == [
+            (Act.ENTER, "migration", date(2026, 1, 9)),
+            (Act.ENTER, "migration", date(2026, 1, 9)),
+            (Act.OBJECT, "migration", SINCE),
+            (Act.ENTER, "migration", date(2026, 1, 9)),
+        ]
+
+    def test_a_second_import_of_the_same_file_changes_nothing(self, engine: Engine) -> None:
+        old_rows(engine, [PLAIN, DISPUTED, WAITING])
+        store = open_store(engine)
+        before = list(store.all()), store.verify_trail()
+        assert add(store, PLAIN, DISPUTED, WAITING) == [1, 2, 3]
+        assert (list(store.all()), store.verify_trail()) == before
+
+    def test_a_dispute_is_carried_over_with_a_clock(self, engine: Engine) -> None:
+        """Seven working days after Monday 2 March 2026; then it is suspended, not forgotten."""
+        old_rows(engine, [PLAIN, DISPUTED, WAITING])
+        store = open_store(engine)
+        record = store.get(store.reference(DISPUTED))
+        assert record.life == Life(DISPUTED.served_on, dispute=Clock("object", SINCE, date(2026, 3, 11)))
+        assert store.due() == [record]
+        days = (date(2026, 3, 2), date(2026, 3, 11), date(2026, 3, 12))
+        expected = [State.DISPUTED, State.DISPUTED, State.SUSPENDED]
+        assert [lifecycle.state(record, DEBARMENT, day) for day in days] == expected
+        steps = [noted.step for noted in store.steps(record.reference)]
+        assert replay(record.listing, record.reference, steps) == record
+        (answered,) = store.take([record.reference], step(Act.REJECT, SINCE))
+        assert lifecycle.state(answered, DEBARMENT, SINCE) is State.ACTIVE
+
+    def test_an_interrupted_bring_over_goes_on_where_it_stopped(
+        self, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        many = numbered(BATCH + 20)
+        old_rows(engine, many)
+        append, calls = Trail.append, iter((True, False))
+
+        def failing(trail: Trail, connection: Connection, steps: Sequence[tuple[str, bytes, Transition]]) -> None:
+            append(trail, connection, steps)
+            if not next(calls):
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Trail, "append", failing)
+            with pytest.raises(KeyboardInterrupt):
+                open_store(engine)
+        with engine.connect() as connection:
+            left = select(func.count()).select_from(LISTING).where(LISTING.c.due_on == TO_BRING_OVER)
+            assert connection.execute(left).scalar_one() == 20
+        store = open_store(engine)
+        assert [record.listing for record in store.all()] == many
+        assert len(store.find(many[0].identifiers)) == len(many)
+        assert store.verify_trail().number == len(many)
+        assert store.due() == []
+
+    def test_another_nodes_key_opens_nothing_and_changes_nothing(self, engine: Engine) -> None:
+        old_rows(engine, [PLAIN, DISPUTED, WAITING])
+        with pytest.raises(SealError):
+            ListingStore(engine, ColumnCipher(bytes(32), counter()), 99)
+        assert [record.listing for record in open_store(engine).all()] == [PLAIN, DISPUTED, WAITING]
+
+
+class TestBackToTheFirstVersion:
+    """What 0001 has no word for does not count again; what it can say, it says."""
+
+    def test_an_open_dispute_is_a_day_again_and_what_ended_is_gone(self, engine: Engine) -> None:
+        old_rows(engine, [PLAIN, DISPUTED, WAITING])
+        store = open_store(engine)
+        for listing, act in ((PLAIN, Act.REVOKE), (WAITING, Act.OBJECT)):
+            store.take([store.reference(listing)], step(act, date(2026, 3, 9)))
+        migrations.downgrade(engine, "listings", "0001")
+        with engine.connect() as connection:
+            rows = connection.execute(text("SELECT number, disputed_since FROM listing ORDER BY number")).all()
+            sealed = connection.execute(text("SELECT listing FROM seal")).scalars().all()
+        assert [(number, str(since)) for number, since in rows] == [(2, "2026-03-02"), (3, "2026-03-09")]
+        assert sealed == [2]
+        assert names(engine) == {"listing", "seal", "pending", "canary", "listings_version"}
+
+    @pytest.mark.parametrize(("served", "act"), [(date(2026, 1, 9), Act.SUSPEND), (None, None)])
+    def test_what_it_would_count_again_is_gone(self, engine: Engine, served: date | None, act: Act | None) -> None:
+        """What is suspended, and a draft."""
+        store, listing = open_store(engine), make_listing(served_on=served)
+        store.add_pending(*HERE, [listing], entered(due=None if served else SINCE))
+        if act:
+            store.take([store.reference(listing)], step(act, SINCE))
+        migrations.downgrade(engine, "listings", "0001")
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT count(*) FROM listing")).scalar_one() == 0
+
+    def test_and_up_again_it_is_whole(self, engine: Engine) -> None:
+        old_rows(engine, [PLAIN, DISPUTED, WAITING])
+        before = list(open_store(engine).all())
+        migrations.downgrade(engine, "listings", "0001")
+        store = open_store(engine)
+        assert list(store.all()) == before
+        assert sealed_under(store) == ["old 0", "old 1"]
+        store.verify_trail()
