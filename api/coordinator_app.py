@@ -1,53 +1,54 @@
-"""The coordinator as a service: routing and waiting here, arithmetic in worker processes."""
+"""The coordinator as a service: routing and waiting here, arithmetic in worker processes; one of each an epoch."""
 
-import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
+from api.epochs import Epochs, epoch_of
 from api.party_app import Role, create_party_app
 from api.settings import Settings
 from api.worker import Workers
-from api.zetas import ZetaStock
-from federation.coordinator import Arithmetic, Coordinator
+from federation.coordinator import Coordinator
 from federation.transport import HttpTransport, probe_all
 from nodes.storage.engine import open_engine
 from nodes.storage.state import ProtocolState
-from protocol.messages import Ask, Evaluate, Look
-from protocol.paillier import Randomiser
+from protocol.messages import Access, Ask, Evaluate, Look
 
-LIMITS = {Evaluate.TYPE: Evaluate.LIMIT, Ask.TYPE: Ask.LIMIT + Look.LIMIT + 64}
+LIMITS = {
+    Evaluate.TYPE: Evaluate.LIMIT,
+    Ask.TYPE: Ask.LIMIT + Look.LIMIT + 64,
+    Access.TYPE: Access.LIMIT,
+}
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Build the coordinator's service; verifies agreement, roster and keys before it starts."""
-    held, _ = settings.secrets()
-    party = held.party(settings.party, settings.terms)
+def create_app(settings: Settings, workers: Workers) -> FastAPI:
+    """Build the coordinator's service over workers that hold its arithmetic; verifies all before it starts."""
     transport = HttpTransport(settings.parties, settings.deadline)
-    workers = Workers(build_arithmetic, settings)
-    coordinator = Coordinator(
-        party, transport, ProtocolState(open_engine(settings.database("state"))), workers.run, lambda: int(time.time())
-    )
+    ledger = ProtocolState(open_engine(settings.database("state")))
+
+    def build(of_epoch: Settings) -> Coordinator:
+        held, _ = of_epoch.secrets()
+        run = partial(workers.run, "call", of_epoch.terms.roster.epoch)
+        return Coordinator(held.party(settings.party, of_epoch.terms), transport, ledger, run, lambda: int(time.time()))
+
+    coordinators = Epochs(build, settings)
+
+    async def handle(kind: str, data: bytes) -> bytes:
+        return await coordinators.at(epoch_of(data)).handle(kind, data)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await workers.start()
+        coordinators.follow()
         yield
         await transport.close()
         workers.stop()
 
     async def ready() -> bool:
-        await probe_all(transport, party.terms.agencies)
+        await probe_all(transport, settings.terms.agencies)
         return True
 
-    return create_party_app(Role(coordinator.handle, LIMITS, ready), lifespan, "Concordat coordinator")
-
-
-def build_arithmetic(settings: Settings) -> Arithmetic:
-    """Build what a worker process holds."""
-    held, _ = settings.secrets()
-    terms = settings.terms
-    randomiser = ZetaStock(Randomiser.create(terms.public_key, secrets.token_bytes), secrets.token_bytes)
-    return Arithmetic(held.party(settings.party, terms), randomiser, secrets.token_bytes)
+    return create_party_app(Role(handle, LIMITS, ready), lifespan, "Concordat coordinator")

@@ -8,16 +8,15 @@ from shutil import rmtree
 from tempfile import mkdtemp
 
 from api import keystore
-from api.home import PRIVATE_DIRECTORY, Home, parties, write_private
+from api.home import FIRST_EPOCH, PRIVATE_DIRECTORY, Home, keys_path, parties, write_private
 from api.primes import Progress, find_primes
-from api.setup import Secrets, establish
+from api.setup import Established, Secrets, establish
 from nodes.catalogue import load_catalogue
 from protocol.agreement.model import Agreement, parse
 from protocol.agreement.terms import terms_to_bytes
 from protocol.agreement.validator import validate
 from protocol.labels import SUITE
 
-EPOCH = 1
 MODULUS_BITS = 3072
 TEST_MODULUS_BITS = 512
 
@@ -42,10 +41,7 @@ def found(directory: Path, text: str, passphrase: str | None, progress: Progress
         InvalidAgreementError: the agreement is not valid; nothing was written.
     """
     agreement = read_agreement(text)
-    bits = MODULUS_BITS if agreement.suite == SUITE else TEST_MODULUS_BITS
-    primes = find_primes(bits // 2, progress)
-    progress("generating keys", 0, None)
-    established = establish(agreement, EPOCH, primes, secrets.token_bytes, int(time.time()))
+    established = establish_epoch(agreement, FIRST_EPOCH, progress)
     directory.parent.mkdir(parents=True, exist_ok=True)
     new = Home(Path(mkdtemp(prefix=f".{directory.name}-", dir=directory.parent)))
     try:
@@ -61,6 +57,14 @@ def found(directory: Path, text: str, passphrase: str | None, progress: Progress
     return agreement
 
 
+def establish_epoch(agreement: Agreement, epoch: int, progress: Progress) -> Established:
+    """Make the keys of every party and the signed roster of an epoch, in memory."""
+    bits = MODULUS_BITS if agreement.suite == SUITE else TEST_MODULUS_BITS
+    primes = find_primes(bits // 2, progress)
+    progress("generating keys", 0, None)
+    return establish(agreement, epoch, primes, secrets.token_bytes, int(time.time()))
+
+
 def _settle(home: Home, party: str, agreement: Agreement, held: Secrets, passphrase: str | None) -> None:
     """Make one party's own directory."""
     path = home.party_path(party, agreement)
@@ -69,7 +73,8 @@ def _settle(home: Home, party: str, agreement: Agreement, held: Secrets, passphr
     if own is None:
         own = secrets.token_urlsafe(32)
         write_private(path / "passphrase", own.encode() + b"\n")
-    keystore.save(path / "keys", held, secrets.token_bytes(keystore.NODE_KEY_BYTES), own.encode(), secrets.token_bytes)
+    node_key = secrets.token_bytes(keystore.NODE_KEY_BYTES)
+    keystore.save(keys_path(path, FIRST_EPOCH), held, node_key, own.encode(), secrets.token_bytes)
     if party in {requester.id for requester in agreement.requesters}:
         token = secrets.token_urlsafe(32)
         home.token_path(party).parent.mkdir(PRIVATE_DIRECTORY, exist_ok=True)

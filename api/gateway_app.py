@@ -3,10 +3,11 @@
 A request is checked in this order: token, form, agreement, purpose, quota; then it is asked.
 """
 
+import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
@@ -17,7 +18,9 @@ from fastapi.security import HTTPBearer
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from pydantic.json_schema import models_json_schema
 
+from api.epochs import POLL_SECONDS, Epochs
 from api.gateway_forms import MAX_BODY, Batch, Decided, Items, Problem, Question, read
+from api.logs import described, log
 from api.problems import install, read_body
 from api.settings import Settings
 from federation.gateway import Answer, Gateway
@@ -48,28 +51,59 @@ _MODELS = (Question, Batch, Decided, Items, Problem)
 
 def create_app(settings: Settings) -> FastAPI:
     """Build a requester's gateway from its settings; verifies agreement, roster and keys before it starts."""
-    held, _ = settings.secrets()
     transport = HttpTransport(settings.parties, TRANSPORT_SECONDS)
-    gateway = Gateway(
-        held.party(settings.party, settings.terms),
-        transport,
-        ProtocolState(open_engine(settings.database("state"))),
-        settings.door_url,
-        lambda: int(time.time()),
-        secrets.token_bytes,
-    )
-    return build(gateway, (settings.directory / "token.sha256").read_text("ascii").strip(), transport)
+    ledger = ProtocolState(open_engine(settings.database("state")))
 
+    def of_epoch(settings: Settings) -> Gateway:
+        held, _ = settings.secrets()
+        party = held.party(settings.party, settings.terms)
+        return Gateway(party, transport, ledger, settings.door_url, lambda: int(time.time()), secrets.token_bytes)
 
-def build(gateway: Gateway, token_hash: str, transport: HttpTransport | None = None) -> FastAPI:
-    """Build the service of a gateway; `token_hash` is the hex SHA-256 of its callers' token."""
+    gateways = Gateways(Epochs(of_epoch, settings))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        following = asyncio.create_task(gateways.follow())
         yield
-        if transport is not None:
-            await transport.close()
+        following.cancel()
+        await transport.close()
 
+    return build(gateways, (settings.directory / "token.sha256").read_text("ascii").strip(), lifespan)
+
+
+class Gateways:
+    """The gateway to ask now: the current epoch's, from when its canaries came out right; until then the one before."""
+
+    def __init__(self, epochs: Epochs[Gateway]) -> None:
+        self._epochs = epochs
+        self._asked = epochs.current
+
+    def __call__(self) -> Gateway:
+        """The gateway of the epoch that questions are asked in; if that is held no longer, the current one's."""
+        return self._epochs.at(self._asked)
+
+    async def follow(self) -> None:
+        """Follow the current epoch, until cancelled; another party may find out later than this one that it changed."""
+        self._epochs.follow()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            current = self._epochs.current
+            if current != self._asked:
+                try:
+                    await self._epochs.at(current).check_canaries()
+                    self._asked = current
+                except IndeterminateError:
+                    continue
+                except Exception as error:  # noqa: BLE001  # whatever it was, the next attempt may succeed
+                    log.error("fault", **described(error))
+
+
+def build(
+    gateway: Callable[[], Gateway],
+    token_hash: str,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+) -> FastAPI:
+    """Build a service; `gateway` gives the gateway to ask, `token_hash` is the hex SHA-256 of its callers' token."""
     app = FastAPI(title="Concordat gateway", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
     registry = CollectorRegistry()
     requests = Counter("concordat_requests", "Requests by route and status", ["route", "status"], registry=registry)
@@ -91,7 +125,7 @@ def build(gateway: Gateway, token_hash: str, transport: HttpTransport | None = N
     return app
 
 
-def _questions(gateway: Gateway, token_hash: str, count: Any) -> APIRouter:
+def _questions(gateway: Callable[[], Gateway], token_hash: str, count: Any) -> APIRouter:
     """What needs the token."""
 
     async def require_token(request: Request) -> None:
@@ -104,7 +138,7 @@ def _questions(gateway: Gateway, token_hash: str, count: Any) -> APIRouter:
         given = sha256(token.strip().encode("latin-1")).hexdigest()
         if not compare_digest(given, token_hash) or scheme.lower() != "bearer":
             error = TokenError("a bearer token of this gateway is needed")
-            await gateway.refuse(error)
+            await gateway().refuse(error)
             raise error
 
     bearer = HTTPBearer(auto_error=False, description="The token of this gateway's callers")
@@ -115,7 +149,7 @@ def _questions(gateway: Gateway, token_hash: str, count: Any) -> APIRouter:
         """Ask about one subject."""
         question = read(Question, await read_body(request, MAX_BODY))
         subject = canonical(question.subject.scheme, question.subject.value)
-        [answer] = await gateway.ask(question.agreement, [subject], question.purpose, question.case)
+        [answer] = await gateway().ask(question.agreement, [subject], question.purpose, question.case)
         count([answer])
         if isinstance(answer, PeerError):
             raise answer
@@ -126,19 +160,19 @@ def _questions(gateway: Gateway, token_hash: str, count: Any) -> APIRouter:
         """Ask about up to 1,000 subjects; each gets its own answer, indeterminate, or error."""
         batch = read(Batch, await read_body(request, MAX_BODY))
         asked = [_subject(subject.scheme, subject.value) for subject in batch.subjects]
-        answers = await gateway.ask(batch.agreement, asked, batch.purpose, batch.case)
+        answers = await gateway().ask(batch.agreement, asked, batch.purpose, batch.case)
         count(answers)
         return JSONResponse({"items": [_item(answer) for answer in answers]})
 
     @router.get("/agreements", responses=_responses(None, 401))
     async def agreements() -> dict[str, list[dict[str, Any]]]:
         """What may be asked here, and under which rules."""
-        return {"agreements": gateway.agreements()}
+        return {"agreements": gateway().agreements()}
 
     return router
 
 
-def _state(gateway: Gateway, registry: CollectorRegistry) -> APIRouter:
+def _state(gateway: Callable[[], Gateway], registry: CollectorRegistry) -> APIRouter:
     """What needs no token, and tells nothing of any subject."""
     router = APIRouter()
 
@@ -150,7 +184,7 @@ def _state(gateway: Gateway, registry: CollectorRegistry) -> APIRouter:
     @router.get("/readyz", responses=_responses(None, 503))
     async def readyz() -> dict[str, str]:
         """Ready: all agencies answer, and their canaries rightly."""
-        await gateway.check_canaries()
+        await gateway().check_canaries()
         return {"status": "ready"}
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

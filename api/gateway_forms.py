@@ -43,18 +43,20 @@ Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_text), _schema
 Number = Annotated[str, Field(max_length=MAX_BODY), AfterValidator(_text), _schema(MAX_BODY)]
 
 
-class _Form(BaseModel):
+class Form(BaseModel):
+    """What is sent or answered: no field that is not named, none of another type, and errors without values."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
-class Subject(_Form):
+class Subject(Form):
     """Whom a question is about: a number under a scheme, as python-stdnum or a country names it."""
 
     scheme: Number = Field(examples=["cn.uscc"])
     value: Number = Field(examples=["9111000010000106X1"])
 
 
-class Question(_Form):
+class Question(Form):
     """One question, for a purpose that the agreement grants and a case that the requester has open."""
 
     agreement: Text = Field(examples=["procurement"])
@@ -63,7 +65,7 @@ class Question(_Form):
     case: Text = Field(examples=["tender-2026-17"])
 
 
-class Batch(_Form):
+class Batch(Form):
     """Up to 1,000 questions for one purpose and case."""
 
     agreement: Text = Field(examples=["procurement"])
@@ -72,7 +74,7 @@ class Batch(_Form):
     subjects: list[Subject] = Field(min_length=1, max_length=MAX_BATCH)
 
 
-class Measure(_Form):
+class Measure(Form):
     """A measure that applies; disputed: that may apply once a dispute is settled, and until then does not."""
 
     id: str
@@ -80,14 +82,14 @@ class Measure(_Form):
     disputed: bool
 
 
-class Agencies(_Form):
+class Agencies(Form):
     """How many agencies the decision rests on: all of them."""
 
     required: int
     answered: int
 
 
-class Notice(_Form):
+class Notice(Form):
     """What the subject must be told, and where it can object; the same door whoever listed it."""
 
     measure: str
@@ -95,14 +97,14 @@ class Notice(_Form):
     door: str
 
 
-class Signature(_Form):
+class Signature(Form):
     """A signature of the certificate."""
 
     keyid: str
     sig: str
 
 
-class Certificate(_Form):
+class Certificate(Form):
     """The coordinator's signed decision, a DSSE envelope; it holds no identifier."""
 
     payload: str
@@ -110,7 +112,7 @@ class Certificate(_Form):
     signatures: list[Signature]
 
 
-class Decided(_Form):
+class Decided(Form):
     """A decision over all agencies' registers; an empty list of measures says that none applies."""
 
     outcome: Literal["decided"]
@@ -125,27 +127,27 @@ class Decided(_Form):
     certificate: Certificate
 
 
-class Indeterminate(_Form):
+class Indeterminate(Form):
     """No decision was made: who is missing. It says nothing about the subject."""
 
     outcome: Literal["indeterminate"]
     missing: list[str] = Field(min_length=1)
 
 
-class Failed(_Form):
+class Failed(Form):
     """The subject cannot be asked about."""
 
     outcome: Literal["error"]
     type: str
 
 
-class Items(_Form):
+class Items(Form):
     """A batch's answers, in the order of its subjects."""
 
     items: list[Decided | Indeterminate | Failed]
 
 
-class Problem(_Form):
+class Problem(Form):
     """A problem document (RFC 9457); it repeats nothing that was sent."""
 
     type: str = Field(examples=["urn:concordat:problem:malformed"])
@@ -157,7 +159,7 @@ class Problem(_Form):
     retry_after: int | None = None
 
 
-F = TypeVar("F", Question, Batch)
+F = TypeVar("F", bound=Form)
 
 
 def read(form: type[F], body: bytes) -> F:
@@ -197,9 +199,11 @@ _REASONS = {
     "extra_forbidden": "has a field that is not known",  # and whose name may be anything
     "missing": "is missing",
     "string_too_long": "is too long",
-    "too_long": f"has more than {MAX_BATCH} items",
+    "too_long": "has too many items",
     "too_short": "is empty",
     "value_error": "is empty, or holds a control character",
+    "day": "is not a date of the form YYYY-MM-DD",
+    "key": "is not an X25519 public key in base64",
 }
 
 

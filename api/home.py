@@ -1,9 +1,10 @@
 """A federation's directory: where everything of every party lies.
 
     agreement.yaml, agreement.roster    public: the agreement and the roster that all agencies signed
+    next.roster, previous.roster        public, while epochs overlap: the one to come, or the one before
     urls.json, tokens/REQUESTER         where each party listens; the bearer token of each gateway's callers
     agencies/ID/, coordinator/, gateways/REQUESTER/
-                                        each party's own: keys, passphrase, databases, log
+                                        each party's own: keys of each epoch, passphrase, databases, log
 
 A party's process reads its own directory and what is public, nothing else.
 """
@@ -19,6 +20,7 @@ from protocol.agreement.roster import COORDINATOR
 from protocol.agreement.terms import Terms
 
 PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700
+FIRST_EPOCH = 1
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,16 @@ class Home:
     def roster_path(self) -> Path:
         """The agreement's canonical form and its signed roster, which machines read."""
         return self.directory / "agreement.roster"
+
+    @property
+    def next_path(self) -> Path:
+        """The roster of the epoch to come, while registers are sealed for it."""
+        return next_roster(self.roster_path)
+
+    @property
+    def previous_path(self) -> Path:
+        """The roster of the epoch before, until it is forgotten."""
+        return previous_roster(self.roster_path)
 
     @property
     def urls_path(self) -> Path:
@@ -60,6 +72,21 @@ class Home:
             AgreementError, ModulusError, DecodeError: they do not hold.
         """
         return Terms.from_bytes(self.roster_path.read_bytes())
+
+
+def next_roster(current: Path) -> Path:
+    """The roster of the epoch to come, beside the current one."""
+    return current.with_name("next.roster")
+
+
+def previous_roster(current: Path) -> Path:
+    """The roster of the epoch before, beside the current one."""
+    return current.with_name("previous.roster")
+
+
+def keys_path(directory: Path, epoch: int) -> Path:
+    """A party's keys of an epoch, in its own directory: `keys`, and from the second epoch on `keys.2` and so on."""
+    return directory / ("keys" if epoch == FIRST_EPOCH else f"keys.{epoch}")
 
 
 def parties(agreement: Agreement) -> tuple[str, ...]:

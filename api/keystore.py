@@ -4,6 +4,7 @@ The file is deterministic CBOR. The passphrase comes from the environment's secr
 party may read.
 """
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ NODE_KEY_BYTES = 32
 # RFC 9106 §4, second recommended option: 64 MiB, three passes, four lanes.
 _ITERATIONS, _LANES, _MEMORY_KIB = 3, 4, 64 << 10
 _SALT_BYTES, _NONCE_BYTES = 16, 12
+# OpenSSL's pool of threads: two derivations at once, of several lanes each, can wait for each other forever.
+_DERIVING = threading.Lock()
 _LIMIT = 64 << 10
 _PRIVATE = 0o600
 
@@ -57,9 +60,9 @@ def load(path: Path, passphrase: bytes) -> tuple[Secrets, bytes]:
 
 
 def _derive(passphrase: bytes, salt: bytes) -> bytes:
-    return Argon2id(salt=salt, length=32, iterations=_ITERATIONS, lanes=_LANES, memory_cost=_MEMORY_KIB).derive(
-        passphrase
-    )
+    kdf = Argon2id(salt=salt, length=32, iterations=_ITERATIONS, lanes=_LANES, memory_cost=_MEMORY_KIB)
+    with _DERIVING:
+        return kdf.derive(passphrase)
 
 
 def _to_map(secrets: Secrets, node_key: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ FIELDS = frozenset(
     {
         *("timestamp", "level", "event", "party", "request"),
         *("method", "route", "status", "kind", "outcome", "seconds", "bytes", "missing"),
-        *("identifiers", "refused", "error", "where"),
+        *("epoch", "identifiers", "refused", "rate", "error", "where"),
     }
 )
 """`route` is a path template, never a path; `error` is an exception's class, never its text; `where` a line of code."""

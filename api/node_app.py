@@ -1,90 +1,74 @@
-"""An agency's node as a service: HTTP here, the node itself in worker processes."""
+"""An agency's node as a service: HTTP and sealing here, the node itself in worker processes; one of each an epoch."""
 
 import asyncio
-import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api.agency import open_listings, open_registrar
-from api.logs import described, log
+from api.agency import open_desk
+from api.epochs import Epochs, epoch_of
+from api.node_clerk import clerk_routes
+from api.node_portal import Portal, answer_refusals
+from api.node_subject import subject_routes
 from api.party_app import Role, create_party_app
+from api.sealing import seal_epochs
 from api.settings import Settings
 from api.worker import Workers
-from api.zetas import ZetaStock
-from federation.transport import HttpTransport, UnreachableError
-from nodes.catalogue import load_catalogue
-from nodes.service import Node, Shares
-from nodes.storage.engine import open_engine
-from nodes.storage.state import ProtocolState
-from protocol.agreement.roster import COORDINATOR
-from protocol.messages import Ask, Evaluate, Open, Prove
-from protocol.paillier import Randomiser
+from federation.transport import HttpTransport
+from protocol.messages import Access, Ask, Evaluate, Open, Prove
 
-LIMITS = {kind.TYPE: kind.LIMIT for kind in (Evaluate, Ask, Open, Prove)}
-_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 300.0
+LIMITS = {kind.TYPE: kind.LIMIT for kind in (Evaluate, Ask, Access, Open, Prove)}
+DESK_SECONDS = 27.0
+"""How long the portal waits for the coordinator, which itself waits for every agency."""
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Build a node's service; verifies agreement, roster and keys before it starts."""
+def create_app(settings: Settings, workers: Workers) -> FastAPI:
+    """Build a node's service over workers that hold its nodes; verifies agreement, roster and keys before it starts."""
     transport = HttpTransport(settings.parties, settings.deadline)
-    workers = Workers(build_node, settings)
-    registrar = open_registrar(settings)
+    desks, asking = Epochs(open_desk, settings), HttpTransport(settings.parties, DESK_SECONDS)
 
     async def handle(kind: str, data: bytes) -> bytes:
-        reply: bytes = await workers.run("handle", kind, data)
+        reply: bytes = await workers.run("call", epoch_of(data), "handle", kind, data)
         return reply
 
-    async def seal_pending() -> None:
-        """Seal what waits, whenever something does: keyholders may be late, and imports may run while C is down.
-
-        An attempt that reaches C costs the agency's allowance, so after failures the next ones come later and later.
-        """
-        pause = _PAUSE_SECONDS
-        while True:
-            try:
-                async for batch in registrar.seal_pending(
-                    lambda message: transport.send(COORDINATOR, Evaluate.TYPE, message)
-                ):
-                    log.info("sealed", identifiers=batch.identifiers, refused=len(batch.refused))
-                pause = _PAUSE_SECONDS
-            except UnreachableError:
-                pause = _PAUSE_SECONDS
-            except Exception as error:  # noqa: BLE001  # whatever it was, the node must not stay unready for good
-                log.warning("sealing", **described(error))
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            await asyncio.sleep(pause)
+    async def handle_evenly(kind: str, data: bytes) -> bytes:
+        return await (at_a_whole_second(handle(kind, data)) if kind == Access.TYPE else handle(kind, data))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await workers.start()
-        sealing = asyncio.create_task(seal_pending())
+        desks.follow()
+        sealing = asyncio.create_task(seal_epochs(desks, lambda desk: desk.register.registrar, transport))
         yield
         sealing.cancel()
         await transport.close()
+        await asking.close()
         workers.stop()
 
     async def ready() -> bool:
-        return not await workers.run("pending")
+        return not await workers.run("call", None, "pending")
 
-    return create_party_app(Role(handle, LIMITS, ready), lifespan, "Concordat node")
+    app = create_party_app(Role(handle_evenly, LIMITS, ready), lifespan, "Concordat node")
+    add_portal(app, Portal(desks.at, asking))
+    return app
 
 
-def build_node(settings: Settings) -> Node:
-    """Build what a worker process holds."""
-    terms = settings.terms
-    held, node_key = settings.secrets()
-    shares = Shares(held.oprf_share, held.opening_share) if held.oprf_share and held.opening_share else None
-    return Node(
-        held.party(settings.party, terms),
-        shares,
-        open_listings(settings, node_key),
-        ProtocolState(open_engine(settings.database("state"))),
-        load_catalogue(),
-        ZetaStock(Randomiser.create(terms.public_key, secrets.token_bytes), secrets.token_bytes),
-        lambda: int(time.time()),
-        secrets.token_bytes,
-    )
+def add_portal(app: FastAPI, portal: Portal) -> None:
+    """Serve an agency's staff and subjects, too."""
+    answer_refusals(app)
+    app.include_router(subject_routes(portal))
+    app.include_router(clerk_routes(portal))
+
+
+async def at_a_whole_second(reply: Awaitable[bytes]) -> bytes:
+    """Let a reply or refusal leave whole seconds after its request came.
+
+    To note who asked for a listing takes longer than to find none; so the time would tell who is listed.
+    """
+    started = time.monotonic()
+    try:
+        return await reply
+    finally:
+        await asyncio.sleep((started - time.monotonic()) % 1.0)

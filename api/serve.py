@@ -1,12 +1,14 @@
-"""One party's process: `python -m api.serve DIRECTORY`, settings from the environment."""
+"""One party's process: `python -m api.serve DIRECTORY`, settings from the environment.
+
+Worker processes import this module again (multiprocessing, "spawn"), so it imports no service that it does not run.
+"""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
-import uvicorn
-
-from api import coordinator_app, gateway_app, logs, node_app
 from api.settings import Settings
+from api.worker import Workers
 from protocol.agreement.roster import COORDINATOR
 
 GRACE_SECONDS = 10
@@ -15,14 +17,17 @@ GRACE_SECONDS = 10
 def main() -> None:
     """Serve until told to stop; then finish what is under way, or refuse it."""
     settings = Settings(directory=Path(sys.argv[1]))
-    logs.configure(settings.party)
+    import_module("api.logs").configure(settings.party)
     if settings.party == COORDINATOR:
-        app = coordinator_app.create_app(settings)
+        # Workers first: they import and build while this process does.
+        workers = Workers("api.held:hold_arithmetic", settings)
+        app = import_module("api.coordinator_app").create_app(settings, workers)
     elif settings.party in settings.terms.agencies:
-        app = node_app.create_app(settings)
+        workers = Workers("api.held:hold_nodes", settings)
+        app = import_module("api.node_app").create_app(settings, workers)
     else:
-        app = gateway_app.create_app(settings)
-    uvicorn.run(
+        app = import_module("api.gateway_app").create_app(settings)
+    import_module("uvicorn").run(
         app,
         host=settings.host,
         port=settings.port,

@@ -16,7 +16,7 @@ from pydantic_settings import (
 )
 
 from api import keystore
-from api.home import read_urls
+from api.home import keys_path, read_urls
 from api.setup import Secrets
 from protocol.agreement.terms import Terms
 from protocol.errors import UsageError
@@ -65,12 +65,18 @@ class Settings(BaseSettings):
 
     @cached_property
     def terms(self) -> Terms:
-        """The verified terms."""
+        """The verified terms: those of the current epoch, unless `in_epoch` gave others."""
         return Terms.from_bytes(self.roster.read_bytes())
 
+    def in_epoch(self, terms: Terms) -> "Settings":
+        """The same settings for another epoch of the agreement."""
+        other = self.model_copy()
+        vars(other)["terms"] = terms  # where the cached property keeps what it read
+        return other
+
     def secrets(self) -> tuple[Secrets, bytes]:
-        """Open this party's keys: its secrets, and its database's key."""
-        return keystore.load(self.directory / "keys", self._passphrase())
+        """Open this party's keys of this epoch: its secrets, and its database's key."""
+        return keystore.load(keys_path(self.directory, self.terms.roster.epoch), self.passphrase_bytes())
 
     def database(self, name: str) -> str:
         """The URL of this party's database `listings` or `state`."""
@@ -86,7 +92,12 @@ class Settings(BaseSettings):
         first = self.terms.agencies[0]
         return self.door or f"{self.parties().get(first, f'https://{first}.invalid')}/subject"
 
-    def _passphrase(self) -> bytes:
+    def passphrase_bytes(self) -> bytes:
+        """What opens this party's keys.
+
+        Raises:
+            UsageError: it stands nowhere.
+        """
         if self.passphrase is not None:
             return self.passphrase.get_secret_value().encode()
         path = self.directory / "passphrase"

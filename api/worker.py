@@ -7,10 +7,10 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from pkgutil import resolve_name
 from typing import Any
 
 from api.settings import Settings
@@ -21,15 +21,19 @@ _built: Any = None
 
 
 class Workers:
-    """A pool of processes that each hold what `build(settings)` makes; `build` is a module's function."""
+    """A pool of processes that each hold what `build(settings)` makes, and begin with it at once.
 
-    def __init__(self, build: Callable[[Settings], Any], settings: Settings) -> None:
+    `build` is a function's name, `module:function`: a worker imports it, its party's own process need not.
+    """
+
+    def __init__(self, build: str, settings: Settings) -> None:
         self._build, self._settings = build, settings
         self._executor = self._pool()
+        self._first = self._executor.submit(_nothing)
 
     async def start(self) -> None:
         """Wait until a worker has built what it holds; what keeps it from that is raised here."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, _nothing)
+        await asyncio.wrap_future(self._first)
 
     async def run(self, method: str, *arguments: Any) -> Any:
         """Call a method of what a worker holds.
@@ -59,10 +63,10 @@ class Workers:
         )
 
 
-def _start(build: Callable[[Settings], Any], settings: Settings, parent: int) -> None:
+def _start(build: str, settings: Settings, parent: int) -> None:
     global _built  # noqa: PLW0603  # a worker process is one object; this is where it lives
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _built = build(settings)
+    _built = resolve_name(build)(settings)
 
 
 def _nothing() -> None:

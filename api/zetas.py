@@ -1,6 +1,7 @@
 """A stock of fresh randomisers, made while nothing else is to be done, so that answers need not wait for them."""
 
 import threading
+import weakref
 from collections import deque
 
 from protocol.codec import Random
@@ -20,7 +21,8 @@ class ZetaStock:
         self._wanted = _FIRST
         self._taken = threading.Event()
         self._taken.set()
-        threading.Thread(target=self._fill, daemon=True).start()
+        weakref.finalize(self, self._taken.set)
+        threading.Thread(target=_fill, args=(weakref.ref(self), self._taken), daemon=True).start()
 
     def fresh(self, random: Random) -> int:
         """Return a fresh ζ, from the stock or made now."""
@@ -32,9 +34,15 @@ class ZetaStock:
         self._taken.set()
         return zeta
 
-    def _fill(self) -> None:
-        while True:
-            self._taken.wait()
-            self._taken.clear()
-            while len(self._stock) < self._wanted:
-                self._stock.append(self._randomiser.fresh(self._random))
+    def restock(self) -> None:
+        """Make as many as are wanted."""
+        while len(self._stock) < self._wanted:
+            self._stock.append(self._randomiser.fresh(self._random))
+
+
+def _fill(wanting: "weakref.ref[ZetaStock]", taken: threading.Event) -> None:
+    """Restock whenever one was taken, until nobody holds the stock any more, as that of a forgotten epoch."""
+    while taken.wait() and (stock := wanting()) is not None:
+        taken.clear()
+        stock.restock()
+        del stock

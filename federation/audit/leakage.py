@@ -24,7 +24,8 @@ from protocol.agreement.roster import COORDINATOR
 from protocol.agreement.terms import Terms
 from protocol.codec import decode
 from protocol.errors import PeerError
-from protocol.messages import Answer
+from protocol.messages import Accessed, Answer
+from protocol.wire import payload_type
 
 TRAFFIC, DATABASE, LOG, METRICS, ANSWER = "traffic", "database", "log", "metrics", "answer"
 REQUESTER, AGENCY, KEYHOLDER, CALLER = "requester", "agency", "keyholder", "caller"
@@ -121,10 +122,11 @@ def observed_messages(records: Iterable[Record], terms: Terms) -> Iterator[Obser
 def _observed(data: bytes, receiver: str, terms: Terms, role: str = "") -> Iterator[Observation]:
     value = decode(data, Answer.LIMIT)
     if isinstance(value, dict):
-        # A quorum's replies, by keyholder.
+        # A quorum's replies, by keyholder, or a subject's, by agency.
         role = role or _role(receiver, terms)
         for name, reply in value.items():
-            yield Observation(role, TRAFFIC, "replies.keyholder", name)
+            by = AGENCY if decode(reply, Answer.LIMIT)[0] == payload_type(Accessed) else KEYHOLDER
+            yield Observation(role, TRAFFIC, f"replies.{by}", name)
             yield from _observed(reply, receiver, terms, role)
         return
     found = _ENVELOPE.fullmatch(value[0]) if isinstance(value[0], str) else None

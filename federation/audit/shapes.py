@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from protocol import labels
 from protocol.agreement.roster import COORDINATOR
-from protocol.agreement.terms import CANARY, SEAL, Terms
+from protocol.agreement.terms import ACCESS, CANARY, SEAL, Terms
 from protocol.codec import encode
 from protocol.hpke import OVERHEAD
-from protocol.messages import PREFIX_BYTES, SealedAnswer, SealedAsk
+from protocol.messages import CONTENT_BYTES, PREFIX_BYTES, SealedAccess, SealedAnswer, SealedAsk
 from protocol.sealing import NONCE_BYTES, TAG_BYTES
 from protocol.wire import to_map
 
@@ -42,11 +42,21 @@ def _whole(highest: int) -> Shape:
 
 
 def _purposes(terms: Terms) -> set[str]:
-    return {purpose for requester in terms.agreement.requesters for purpose in requester.purposes} | {SEAL, CANARY}
+    return {purpose for requester in terms.agreement.requesters for purpose in requester.purposes} | {
+        SEAL,
+        CANARY,
+        ACCESS,
+    }
 
 
 def _boxes(value: Any, header: Header, terms: Terms) -> bool:
     inside = encode(to_map(SealedAsk(bytes(NONCE_BYTES), (bytes(PREFIX_BYTES),) * header["m"])))
+    return set(value) == set(terms.agencies) and {len(box) for box in value.values()} == {len(inside) + OVERHEAD}
+
+
+def _access_boxes(value: Any, header: Header, terms: Terms) -> bool:
+    m = header["m"]
+    inside = encode(to_map(SealedAccess((bytes(PREFIX_BYTES),) * m, (bytes(32),) * m)))
     return set(value) == set(terms.agencies) and {len(box) for box in value.values()} == {len(inside) + OVERHEAD}
 
 
@@ -78,6 +88,9 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "epoch": lambda value, _, terms: value == terms.roster.epoch,
     "party": lambda value, _, terms: value in terms.roster.signing,
     "party or nobody": lambda value, _, terms: value == "" or value in terms.roster.signing,
+    "party or subject": lambda value, _, terms: (
+        value in terms.roster.signing or re.fullmatch("subject-[0-9a-f]{8,32}", str(value)) is not None
+    ),
     "party or group": lambda value, _, terms: value in {*terms.roster.signing, "agencies", "keyholders"},
     "keyholder": lambda value, _, terms: value in terms.keyholders,
     "agency": lambda value, _, terms: value in {*terms.agencies, COORDINATOR},
@@ -103,15 +116,21 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "message": lambda value, _header, _terms: isinstance(value, (bytes, list)),
     "signature": _octets(64),
     "boxes": _boxes,
+    "access boxes": _access_boxes,
+    "65584 bytes": _octets(CONTENT_BYTES + OVERHEAD),
     "blocks": _blocks,
     "number below N": lambda value, _, terms: len(value) == terms.public_key.modulus_bytes,
     "response": lambda value, _header, _terms: isinstance(value, bytes),
     "effects": _effects,
     "encrypted": lambda value, _header, _terms: isinstance(value, bytes) and len(value) >= 28,
-    "kind": _text("evaluate|ask|open|question|prove( [0-9]+)?"),
+    "kind": _text("evaluate|ask|access|door|open|question|prove( [0-9]+)?"),
     "outcome": _text("admitted|[A-Z][A-Za-z]+Error"),
     "period": _text(r"[a-z0-9 :.-]{1,80}"),
     "date": _text(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    "life": _text(r'\{["a-z0-9_:, \[\]-]*\}'),  # acts, states, days and references: no free text
+    "act": _text("[a-z-]{5,20}"),
+    "actor": _text(r"[\w.@ -]{1,63}"),
+    "role": _text("clerk|reviewer|auditor|subject"),
     "schema": _text("[0-9]{4}"),
     "stamp": _text(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z"),
     "level": _text("debug|info|warning|error"),
@@ -120,8 +139,9 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "session number": _text("[0-9a-f]{32}"),
     "method": _text("GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|"),
     "route": _text(
-        r"(/v1/(evaluate|ask|open|prove|membership|membership:batch|agreements)|/(healthz|readyz|metrics)|"
-        r"/docs|/docs/oauth2-redirect|/openapi\.json|)"
+        r"(/v1/(evaluate|ask|access|open|prove|membership|membership:batch|agreements)|/(healthz|readyz|metrics)|"
+        r"/docs|/docs/oauth2-redirect|/openapi\.json|/subject(/listings|/listings/\{reference\}/[a-z]+|/file|/door)?|"
+        r"/clerk/(due|find|listings|subjects|trail)|/clerk/listings/\{reference\}(/[a-z-]+)?|)"
     ),
     "status": lambda value, _header, _terms: re.fullmatch("[1-5][0-9]{2}|0", str(value)) is not None,
     "class": _text(r"[A-Za-z_.]+"),

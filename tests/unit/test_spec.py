@@ -24,10 +24,9 @@ from pydantic import BaseModel
 from api import coordinator_app, keystore, node_app, problems
 from federation import problem, transport
 from federation.canaries import LAST_PAUSE, NOBODY, RIGHT_SECONDS
-from nodes.service import CANARY_SEVERITY
 from nodes.storage.state import GRACE
 from protocol import ceremony, codec, dkg, errors, labels, messages, opening, oprf, sealing, shamir, wire
-from protocol.agreement import model
+from protocol.agreement import model, terms
 from protocol.agreement.model import canonical as canonical_agreement
 from protocol.agreement.model import digest as agreement_digest
 from protocol.agreement.model import parse
@@ -39,7 +38,7 @@ from protocol.envelope import pae
 from protocol.group import scalar_base_mult, scalar_from_int
 from protocol.hpke import unseal
 from protocol.identifiers import CANARY_SCHEME, canary, canonical, to_bytes
-from protocol.lanes import Lane, LaneKind, LaneLayout, check_factor, encode, split_slots
+from protocol.lanes import CANARY_SEVERITY, Lane, LaneKind, LaneLayout, check_factor, encode, split_slots
 from protocol.paillier import PublicKey, Randomiser
 from protocol.wire import Header, payload_type, read, write
 
@@ -74,7 +73,11 @@ def test_every_label_stands_in_the_specification_with_its_exact_bytes() -> None:
 
 # Messages and limits
 
-SEALED: dict[str, type] = {"sealed-ask": messages.SealedAsk, "sealed-answer": messages.SealedAnswer}
+SEALED: dict[str, type] = {
+    "sealed-ask": messages.SealedAsk,
+    "sealed-answer": messages.SealedAnswer,
+    "sealed-access": messages.SealedAccess,
+}
 KINDS: dict[str, type] = {"header": Header, "roster": Roster, **SEALED} | {
     kind.TYPE: kind for _, kind in inspect.getmembers(messages, inspect.isclass) if hasattr(kind, "TYPE")
 }
@@ -146,7 +149,8 @@ NEEDED_LIMITS = {
     *("identifiers.MAX_VALUE", "lanes.CHECK_BITS", "lanes.MAX_WIDTH", "lanes.MAX_WEIGHT", "lanes.MAX_POINTS"),
     *("sealing.PSEUDONYM_BYTES", "modulus.TRIAL_BOUND", "modulus.PROOF_ROOTS", "messages.MAX_MODULUS_BYTES"),
     *("hpke.OVERHEAD", "dleq.PROOF_BYTES", "envelope.SIGNATURE_BYTES", "identifiers.MAX_SCHEME"),
-    "agreement.validator.MAX_BUCKET_SIZE",
+    *("agreement.validator.MAX_BUCKET_SIZE", "messages.MAX_IDENTIFIERS", "messages.CONTENT_BYTES"),
+    "rounds.access.MAX_CONTENT",
     *("agreement.model.MAX_CANONICAL", "agreement.roster.LIMIT", "agreement.validator.MAX_VALID_MONTHS"),
 }
 
@@ -159,8 +163,12 @@ def test_limits_match_the_code() -> None:
         assert getattr(importlib.import_module(f"protocol.{module}"), constant) == value, name
 
 
+def test_a_doors_allowance_is_as_the_specification_says() -> None:
+    assert f"{terms._ACCESSES} identifiers for each UTC day" in " ".join(SPEC.split())
+
+
 def test_the_time_for_which_sessions_are_remembered() -> None:
-    assert f"kept until {GRACE} seconds after the message's `expires`" in SPEC
+    assert f"kept until {GRACE} seconds after the message's `expires`" in " ".join(SPEC.split())
 
 
 def test_every_suite_has_its_least_modulus() -> None:
@@ -215,7 +223,10 @@ def test_canaries_are_as_the_specification_says() -> None:
     assert f"identifier of scheme `{CANARY_SCHEME}` whose value is A's id" in text
     assert f"`quality-office` is `{canary('quality-office').value}`" in text
     assert f"`{CANARY_SCHEME}` with the value `{NOBODY}` is no agency's" in text
-    assert f"one undisputed listing of severity {CANARY_SEVERITY} in each of A's registers" in text
+    assert (
+        f"one undisputed listing and one positive record, of severity {CANARY_SEVERITY}, in each of A's registers"
+        in text
+    )
     assert f"older than {RIGHT_SECONDS} seconds" in text
     assert f"twice as long each time up to {LAST_PAUSE}" in text
 
@@ -445,6 +456,7 @@ def derivations_vector(given: Inputs) -> dict[str, str]:
         "masked": sealing.mask(secret, agency, given.octets("element")).hex(),
         "com": commitment.hex(),
         "binding": sealing.decision_binding(given.octets("sigma"), secret, commitment).hex(),
+        "access-tag": sealing.access_tag(pseudonym, session, agency).hex(),
         "case-hash": digest(labels.CASE, given["case"].encode(), given.octets("salt")).hex(),
     }
 

@@ -1,7 +1,9 @@
 """The stock gives out each ζ once, has some ready, and never waits for one."""
 
+import gc
 import math
 import secrets
+import threading
 import time
 
 from phe import PaillierPrivateKey
@@ -40,3 +42,16 @@ def test_it_keeps_more_where_more_is_wanted() -> None:
     while len(zetas._stock) < 16 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert 16 <= len(zetas._stock) <= MOST
+
+
+def test_a_stock_that_nobody_holds_any_more_ends_its_thread() -> None:
+    """Or every epoch that is forgotten would leave a thread, its tables, and randomisers."""
+    before = set(threading.enumerate())
+    zetas = stock()
+    [thread] = set(threading.enumerate()) - before
+    zetas.fresh(secrets.token_bytes)
+    assert thread.is_alive()
+    del zetas
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()

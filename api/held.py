@@ -1,0 +1,56 @@
+"""What worker processes hold: an agency's nodes or the coordinator's arithmetic, one an epoch.
+
+Apart from the services, so that a worker starts without importing what serves HTTP.
+"""
+
+import secrets
+import time
+
+from api.agency import entries, open_listings
+from api.epochs import Epochs
+from api.settings import Settings
+from api.zetas import ZetaStock
+from federation.coordinator import Arithmetic
+from nodes.service import Node, Shares
+from nodes.storage.engine import open_engine
+from nodes.storage.state import ProtocolState
+from protocol.paillier import Randomiser
+
+
+def hold_nodes(settings: Settings) -> Epochs[Node]:
+    """Build what a worker process holds."""
+    held = Epochs(build_node, settings)
+    held.follow()
+    return held
+
+
+def build_node(settings: Settings) -> Node:
+    """Build one epoch's part of it."""
+    terms = settings.terms
+    held, node_key = settings.secrets()
+    shares = Shares(held.oprf_share, held.opening_share) if held.oprf_share and held.opening_share else None
+    return Node(
+        held.party(settings.party, terms),
+        shares,
+        open_listings(settings, node_key),
+        ProtocolState(open_engine(settings.database("state"))),
+        entries(settings),
+        ZetaStock(Randomiser.create(terms.public_key, secrets.token_bytes), secrets.token_bytes),
+        lambda: int(time.time()),
+        secrets.token_bytes,
+    )
+
+
+def hold_arithmetic(settings: Settings) -> Epochs[Arithmetic]:
+    """Build what a worker process holds."""
+    held = Epochs(build_arithmetic, settings)
+    held.follow()
+    return held
+
+
+def build_arithmetic(settings: Settings) -> Arithmetic:
+    """Build one epoch's part of it."""
+    held, _ = settings.secrets()
+    terms = settings.terms
+    randomiser = ZetaStock(Randomiser.create(terms.public_key, secrets.token_bytes), secrets.token_bytes)
+    return Arithmetic(held.party(settings.party, terms), randomiser, secrets.token_bytes)
