@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from api.cli import alone, ask, audit, federation, registers
+from api.cli import alone, ask, audit, epoch, federation, imports, node, subject
 from api.cli.exits import BAD_INPUT, UNEXPECTED
 from api.logs import described
 from protocol.errors import ConcordatError
@@ -15,8 +15,10 @@ for command in (
     *(alone.demo, federation.init, federation.up, federation.down, ask.check, ask.screen, audit.audit, alone.bench),
 ):
     app.command()(command)
-app.command("import")(registers.import_)
-app.add_typer(registers.node, name="node")
+app.command("import")(imports.import_)
+app.add_typer(node.node, name="node")
+app.add_typer(epoch.epoch, name="epoch")
+app.add_typer(subject.subject, name="subject")
 app.add_typer(federation.agreement_app, name="agreement")
 app.add_typer(federation.certificate_app, name="certificate")
 

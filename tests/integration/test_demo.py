@@ -54,7 +54,9 @@ class Memory:
         return self._local.network.records
 
     def load_source(self, source: Source) -> None:
-        asyncio.run(self._local.enter(source.agency, source.listings))
+        asyncio.run(self._local.enter(source.agency, [record.listing for record in source.records]))
+        if source.disputed:
+            self._local.dispute(source.agency, source.disputed)
 
     def ask(self, subjects: Sequence[Subject], requester: str) -> list[Mapping[str, object]]:
         try:

@@ -327,7 +327,7 @@ def test_a_bug_shows_nothing_of_what_was_asked(office: Office, log: io.StringIO)
         raise RuntimeError(SECRET)
 
     gateway.ask = broken  # type: ignore[assignment, method-assign]
-    response = post(build(gateway, sha256(TOKEN.encode()).hexdigest()), QUESTION)
+    response = post(build(lambda: gateway, sha256(TOKEN.encode()).hexdigest()), QUESTION)
     assert_problem(response, 500, "unexpected")
     assert "RuntimeError" in log.getvalue()
     assert SECRET not in response.text + log.getvalue()

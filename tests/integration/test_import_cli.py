@@ -1,162 +1,33 @@
-"""`concordat import` and an agency's own commands, with no federation running, beside one, and killed in between."""
+"""`concordat import`, with no federation running, beside one, and killed in between."""
 
 import asyncio
+import json
 import os
 import random as seeded
-import secrets
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from stdnum.ru.inn import calc_company_check_digit
 from typer.testing import CliRunner
 
-from api import keystore
 from api.cli import app
-from api.home import Home, write_urls
-from api.local import LocalFederation
-from api.setup import Established
-from federation.problem import from_error
-from nodes.importers.concordat_csv import REQUIRED
-from protocol.agreement.model import Register
-from protocol.agreement.roster import COORDINATOR
-from protocol.agreement.terms import terms_to_bytes
-from protocol.errors import IndeterminateError, PeerError
+from nodes.lifecycle import term_start
+from protocol.errors import IndeterminateError
 from protocol.identifiers import Identifier, canonical
 from protocol.messages import Effect
-from tests.parties import PURPOSE, REQUESTER, agreement, established
-
-TODAY = datetime.now(UTC).date()
-VALID = {"from": str(TODAY - timedelta(days=30)), "until": str(TODAY + timedelta(days=300))}
-SECRET = "SECRETFIRM"  # noqa: S105  # stands in refused rows, and must stand in no output
-ROOT = Path(__file__).parents[2]
-EPOCH = ("procurement", 1)
-
-
-def now() -> int:
-    return int(time.time())
-
-
-def found(preset: str, **document: Any) -> Established:
-    """A new epoch in which `tax` keeps a register of this preset."""
-    text = agreement(valid=VALID, **document)
-    registers = (Register(id="tax-register", preset=preset),)
-    agencies = [it.model_copy(update={"registers": registers}) if it.id == "tax" else it for it in text.agencies]
-    return established(text.model_copy(update={"agencies": tuple(agencies)}))
-
-
-@cache
-def epoch(preset: str) -> Established:
-    """The same, made once a test process."""
-    return found(preset)
-
-
-class Scene:
-    """A federation in this process, of which the agency `tax` has its directory under DIR, keys and all."""
-
-    def __init__(self, directory: Path, preset: str = "debarment", **document: Any) -> None:
-        of = epoch(preset) if not document else found(preset, **document)
-        self.home = Home(directory)
-        self.federation = LocalFederation(of, directory, now, secrets.token_bytes)
-        self.store = self.federation.listings["tax"]
-        self.home.roster_path.write_bytes(terms_to_bytes(of.terms.agreement, of.roster))
-        own = self.home.party_path("tax", of.terms.agreement)
-        (own / "passphrase").write_text("correct horse\n")
-        keystore.save(
-            own / "keys", of.secrets["tax"], self.federation.node_keys["tax"], b"correct horse", secrets.token_bytes
-        )
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """The federation's coordinator behind HTTP, named in urls.json."""
-        app = FastAPI()
-
-        @app.get("/healthz")
-        def healthz() -> str:
-            return "alive"
-
-        @app.post("/v1/{kind}")
-        async def serve(kind: str, request: Request) -> Response:
-            try:
-                data = await request.body()
-                return Response(await self.federation.network.deliver("tax", COORDINATOR, kind, data))
-            except PeerError as error:
-                problem = from_error(error)
-                return JSONResponse(problem, problem["status"])
-
-        asyncio.run(self.federation.start())
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        try:
-            while not server.started:
-                time.sleep(0.01)
-            url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-            parties = self.federation.terms.roster.signing
-            write_urls(self.home.urls_path, self.federation.terms.agreement, dict.fromkeys(parties, url))
-            yield
-        finally:
-            server.should_exit = True
-            thread.join()
-
-    def load(self, path: Path, *options: str, register: str = "tax-register") -> Any:
-        return self.run("import", *AGENCY, "--register", register, str(path), *options)
-
-    def run(self, command: str, *options: str) -> Any:
-        first, *rest = command.split()
-        return CliRunner().invoke(app, [first, *rest, str(self.home.directory), *options])
-
-    def check(self, *subjects: Identifier) -> list[Effect]:
-        decisions = asyncio.run(self.federation.requesters[REQUESTER].check(subjects, PURPOSE, "tender 7"))
-        return [Effect(decision.body.measures["exclude"]) for decision in decisions]
-
-    def references(self) -> list[str]:
-        return [listing.decision_ref for _, listing in self.store.all()]
-
-
-AGENCY = ("--agency", "tax")
+from tests.agencies import AGENCY, EPOCH, ROOT, SECRET, TODAY, Scene, firm, row, write
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path / "federation")
-
-
-def firm(number: int) -> Identifier:
-    return canonical("cn.reg_no", f"FIRM{number:06d}")
-
-
-def row(number: int, **changes: str) -> str:
-    values = {
-        "identifier_scheme": "cn.reg_no",
-        "identifier": firm(number).value,
-        "subject_kind": "legal",
-        "name": f"Firm {number}",
-        "ground": "debarred",
-        "decision_ref": f"D {number}",
-        "decided_on": str(TODAY - timedelta(days=90)),
-        "served_on": str(TODAY - timedelta(days=60)),
-        "severity": "2",
-        "expires_on": "",
-        "other_identifiers": f"cn.alias:A{number}" if number % 3 == 0 else "",
-    } | changes
-    return ",".join(values[name] for name in (*REQUIRED, "other_identifiers"))
-
-
-def write(path: Path, rows: Sequence[str]) -> Path:
-    path.write_text("\n".join([",".join((*REQUIRED, "other_identifiers")), *rows]) + "\n")
-    return path
 
 
 @pytest.fixture
@@ -192,6 +63,25 @@ class TestReport:
         ]
         assert max(map(len, result.stderr.splitlines())) > 80
 
+    def test_what_is_to_come_cannot_have_been_served(self, scene: Scene, tmp_path: Path) -> None:
+        tomorrow = str(TODAY + timedelta(days=1))
+        result = scene.load(write(tmp_path / "future.csv", [row(1, served_on=tomorrow), row(2)]))
+        assert (result.exit_code, result.stderr) == (5, "line 2, column served_on: a day to come\n")
+        assert scene.references() == ["D 2"]
+
+    def test_what_is_piped_in_is_read_as_it_comes(self, scene: Scene, file: Path) -> None:
+        command = [sys.executable, "-m", "api.cli", "import", str(scene.home.directory), "/dev/stdin", *AGENCY]
+        with file.open("rb") as content:
+            piped = subprocess.run(  # noqa: S603
+                [*command, "--register", "tax-register"],
+                input=content.read(),
+                capture_output=True,
+                cwd=ROOT,
+                check=False,
+            )
+        assert (piped.returncode, piped.stdout) == (5, b"3 loaded, 2 refused\n")
+        assert piped.stderr.decode().splitlines() == REFUSED
+
     def test_a_dry_run_reports_the_same_and_stores_nothing(self, scene: Scene, file: Path) -> None:
         result = scene.load(file, "--dry-run")
         assert (result.exit_code, result.stderr.splitlines()) == (5, REFUSED)
@@ -212,12 +102,10 @@ class TestReport:
             result = scene.load(path, "--format", "ofac", *options)
             assert (result.exit_code, result.stdout) == (5, "1 loaded, 1 refused\n")
             assert result.stderr.startswith("line 2, column remarks: ")
-            *_, (_, listing) = scene.store.all()
-            assert (str(listing.decided_on), str(listing.served_on)) == (day, day)
-            assert (listing.decision_ref, listing.identifiers) == (
-                "tax-register 36",
-                (canonical("ru.inn", "7710140679"),),
-            )
+            (record,) = scene.store.all()
+            assert str(term_start(record)) == day
+            assert record.listing.decision_ref == "tax-register 36"
+            assert record.listing.identifiers == (canonical("ru.inn", "7710140679"),)
 
 
 BAD: dict[str, tuple[str, ...]] = {
@@ -227,6 +115,8 @@ BAD: dict[str, tuple[str, ...]] = {
     "no format": ("--format", SECRET),
     "no date": ("--format", "ofac", "--as-of", SECRET),
     "a date with csv": ("--as-of", "2026-11-01"),
+    "a list with csv": ("--list", SECRET),
+    "an official list for a register that follows none": ("--format", "ofac"),
 }
 
 
@@ -262,6 +152,119 @@ class TestBadInput:
         result = scene.load(file)
         assert result.exit_code == 2
         assert "passphrase" in result.stderr
+
+
+def inn(number: int) -> Identifier:
+    """A company's Russian tax number."""
+    return canonical("ru.inn", f"77{number:07d}" + calc_company_check_digit(f"77{number:07d}"))
+
+
+def entity(number: int, inn_code: str = "") -> str:
+    properties = {"name": [f"{SECRET} {number}"], "innCode": [inn_code or inn(number).value]}
+    return json.dumps({"id": f"E{number}", "schema": "Company", "properties": properties})
+
+
+class Official:
+    """The sanctions register of `tax`, and editions of an official list for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.scene = Scene(folder / "federation", preset="sanctions")
+        self._file = folder / "list.ftm.json"
+
+    def publish(self, days_ago: int, *lines: str, options: Sequence[str] = ()) -> Any:
+        self._file.write_text("\n".join(lines) + "\n")
+        day = str(TODAY - timedelta(days=days_ago))
+        result = self.scene.load(self._file, "--format", "ftm", "--as-of", day, *options)
+        assert SECRET not in result.output
+        return result
+
+    def in_force(self) -> set[str]:
+        return {it.listing.decision_ref for it in self.scene.store.all() if it.life.ended is None}
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Official:
+    return Official(tmp_path)
+
+
+class TestOfficialList:
+    def test_a_new_edition_renews_what_it_names_and_ends_what_it_names_no_more(self, official: Official) -> None:
+        everybody = [inn(1), inn(2), inn(3)]
+        with official.scene.running():
+            assert official.publish(3, *map(entity, (1, 2, 3))).stdout == "3 loaded, 0 refused\n"
+            assert official.scene.check(*everybody) == [Effect.APPLIES] * 3
+            second = official.publish(2, entity(1), entity(2, "not a number"))
+            assert (second.exit_code, second.stdout) == (
+                5,
+                "1 loaded, 1 refused\n1 ended: no longer on the list\n",
+            )
+            # The second is named still, though its row could not be read.
+            assert official.scene.check(*everybody) == [Effect.APPLIES, Effect.APPLIES, Effect.NONE]
+            assert official.publish(1, *map(entity, (1, 2, 3))).exit_code == 0
+            assert official.scene.check(*everybody) == [Effect.APPLIES] * 3
+        assert {term_start(it) for it in official.scene.store.all()} == {TODAY - timedelta(days=1)}
+
+    def test_the_same_edition_twice_changes_nothing(self, official: Official) -> None:
+        for _ in range(2):
+            assert official.publish(1, entity(1), entity(2)).stdout == "2 loaded, 0 refused\n"
+        assert official.scene.store.trail_head().number == 2
+
+    def test_an_entry_with_another_number_replaces_the_one_before(self, official: Official) -> None:
+        with official.scene.running():
+            official.publish(2, entity(1), entity(2))
+            official.publish(1, entity(1, inn(7).value), entity(2))
+            assert official.scene.check(inn(1), inn(7), inn(2)) == [Effect.NONE, Effect.APPLIES, Effect.APPLIES]
+
+    def test_an_edition_that_would_end_most_ends_nothing_unless_that_is_said(self, official: Official) -> None:
+        official.publish(2, *map(entity, range(20)))
+        for others in (range(9), range(20, 60)):
+            result = official.publish(1, *map(entity, others))
+            assert result.exit_code == 5
+            assert "another list" in result.stderr
+            assert len(official.in_force() & {f"tax-register E{number}" for number in range(20)}) == 20
+        result = official.publish(1, *map(entity, range(20, 60)), options=["--all-that-left"])
+        assert (result.exit_code, result.stdout.splitlines()[1]) == (0, "11 ended: no longer on the list")
+
+    def test_a_row_that_does_not_say_whom_it_names_ends_nobody(self, official: Official) -> None:
+        official.publish(2, entity(1), entity(2))
+        result = official.publish(1, entity(1), "{")
+        assert result.exit_code == 5
+        assert "nothing that left the list was ended" in result.stderr
+        assert official.in_force() == {"tax-register E1", "tax-register E2"}
+
+    def test_an_edition_older_than_what_is_there_is_refused(self, official: Official) -> None:
+        official.publish(3, entity(1), entity(2))
+        official.publish(1, entity(2))
+        result = official.publish(2, entity(1), entity(2), entity(3))
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert official.in_force() == {"tax-register E2"}
+
+    def test_a_day_to_come_is_no_edition(self, official: Official) -> None:
+        result = official.publish(-1, entity(1))
+        assert (result.exit_code, result.stderr) == (2, "--as-of: a day to come\n")
+
+    def test_a_dry_run_says_what_would_end_and_ends_nothing(self, official: Official) -> None:
+        official.publish(2, entity(1), entity(2))
+        result = official.publish(1, entity(1), options=["--dry-run"])
+        assert result.stdout.splitlines() == [
+            "1 could be loaded, 0 refused; nothing was stored",
+            "1 would be ended: no longer on the list",
+        ]
+        assert official.in_force() == {"tax-register E1", "tax-register E2"}
+
+    def test_lists_of_other_names_end_nothing_of_each_other(self, official: Official) -> None:
+        official.publish(2, entity(1), options=["--list", "first"])
+        official.publish(1, entity(2), options=["--list", "second"])
+        assert official.in_force() == {"first E1", "second E2"}
+
+    def test_a_listing_that_staff_revoked_is_not_brought_back(self, official: Official) -> None:
+        official.publish(2, entity(1))
+        (record,) = official.scene.store.all()
+        words = "--reason", "wrongly named", "--document", "D 1"
+        assert official.scene.run("node revoke", record.reference, *AGENCY, *words).exit_code == 0
+        result = official.publish(1, entity(1))
+        assert result.exit_code == 5
+        assert result.stderr == "line 1, column properties: it was revoked by a decision of this agency\n"
 
 
 class TestRunning:
@@ -315,34 +318,6 @@ class TestRunning:
         assert "quota" in result.stderr
 
 
-class TestNode:
-    def test_a_dispute_acts_on_the_next_question_and_so_does_its_end(self, scene: Scene, file: Path) -> None:
-        options = (*AGENCY, "--register", "tax-register")
-        with scene.running():
-            scene.load(file)
-            assert scene.run("node dispute", *options, "cn.alias:a-3").exit_code == 0
-            assert scene.check(firm(3), firm(1)) == [Effect.DISPUTED, Effect.APPLIES]
-            assert scene.run("node dispute", *options, "--end", f"cn.reg_no:{firm(3).value}").exit_code == 0
-            assert scene.check(firm(3)) == [Effect.APPLIES]
-
-    @pytest.mark.parametrize("subject", [f"cn.reg_no:{SECRET}", SECRET, f"{SECRET}:1", f"cn.uscc:{SECRET}"])
-    def test_a_subject_that_is_not_listed_is_not_repeated(self, scene: Scene, file: Path, subject: str) -> None:
-        scene.load(file)
-        result = scene.run("node dispute", *AGENCY, "--register", "tax-register", subject)
-        assert result.exit_code == 2
-        assert SECRET not in result.output
-
-    def test_listings_are_counted_by_state(self, scene: Scene, tmp_path: Path) -> None:
-        rows = [row(1), row(2, served_on=str(TODAY)), row(3, expires_on=str(TODAY - timedelta(days=1))), row(4)]
-        scene.load(write(tmp_path / "states.csv", rows))
-        scene.run("node dispute", *AGENCY, "--register", "tax-register", f"cn.reg_no:{firm(4).value}")
-        result = scene.run("node listings", *AGENCY)
-        assert result.exit_code == 0
-        numbers = [word for word in result.stdout.replace("│", " ").split() if word.isdigit()]
-        assert numbers == ["1", "1", "1", "1", "4"]
-        assert "not sealed" in result.stdout
-
-
 COUNT = 1_500
 
 
@@ -358,6 +333,7 @@ def spawn(scene: Scene, path: Path) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.full
 def test_killed_at_any_moment_it_leaves_whole_listings_and_the_next_run_ends_as_an_undisturbed_one(
     tmp_path: Path,
 ) -> None:
@@ -376,7 +352,7 @@ def test_killed_at_any_moment_it_leaves_whole_listings_and_the_next_run_ends_as_
             time.sleep(moments.uniform(0, 0.15))
             process.send_signal(signal.SIGKILL)
             process.wait()
-            stored = [listing for _, listing in scene.store.all()]
+            stored = [record.listing for record in scene.store.all()]
             found.append(len(stored))
             assert scene.store.are_sealed(*EPOCH, stored) == [True] * len(stored)
             assert scene.check(firm(0)) == [Effect.APPLIES]

@@ -9,7 +9,8 @@ import pytest
 
 from api.demo.plain import PlainJoin
 from nodes.catalogue import load_catalogue
-from nodes.listings import Listing
+from nodes.life import Act, Author
+from nodes.lifecycle import Clock, Life, Record
 from protocol.agreement.roster import COORDINATOR
 from protocol.codec import decode
 from protocol.errors import NotGrantedError
@@ -19,6 +20,9 @@ from protocol.sealing import read_block, tag
 from protocol.wire import MAX_SUBJECTS, read
 from tests.federations import BOTH, DISPUTED, EXPIRED, NOBODY, NONE, NOTIFIED, ONE, SECOND, TODAY, Scene, firm, listing
 from tests.parties import AGENCIES, PURPOSE, REQUESTER, forged
+
+LONG_AGO = date(2020, 3, 1)
+SUBJECT, HEAD = Author("subject", "it was not me"), Author("head of office", "as decided", "D 9/2026")
 
 
 def test_each_subject_is_decided_by_its_listings_as_they_stand(scene: Scene) -> None:
@@ -33,32 +37,37 @@ def test_each_subject_is_decided_by_its_listings_as_they_stand(scene: Scene) -> 
     ]
 
 
-def made_registers() -> dict[str, list[Listing]]:
+def made_records() -> dict[str, list[Record]]:
     """Listings in every state, several of one subject at an agency, some with two or three identifiers."""
     numbers = seeded.Random("local federation")  # noqa: S311  # made data
-    registers: dict[str, list[Listing]] = {agency: [] for agency in AGENCIES}
+    records: dict[str, list[Record]] = {agency: [] for agency in AGENCIES}
     for number in range(150):
         agency = numbers.choice(AGENCIES)
         identifiers = [firm(numbers.randrange(60)) for _ in range(numbers.choice((1, 1, 2, 3)))]
-        registers[agency].append(
-            listing(
-                agency,
-                *dict.fromkeys(identifiers),
-                severity=numbers.randint(1, 3),
-                decision_ref=f"D {number}",
-                decided_on=numbers.choice((date(2026, 3, 1), date(2020, 3, 1))),
-                served_on=numbers.choice((date(2026, 3, 5), TODAY - timedelta(days=3))),
-                disputed_since=numbers.choice((None, None, TODAY)),
-            )
+        made = listing(
+            agency,
+            *dict.fromkeys(identifiers),
+            severity=numbers.randint(1, 3),
+            decision_ref=f"D {number}",
+            decided_on=numbers.choice((date(2026, 3, 1), LONG_AGO)),
+            served_on=numbers.choice((date(2026, 3, 5), TODAY - timedelta(days=3))),
         )
-    return registers
+        dispute = numbers.choice((None, None, Clock("object", TODAY, TODAY + timedelta(days=9))))
+        records[agency].append(Record(made, Life(made.served_on, dispute=dispute)))
+    return records
 
 
 def test_a_federation_answers_as_a_plain_join_of_all_registers(tmp_path: Path) -> None:
-    registers = made_registers()
-    scene = Scene.create(tmp_path, registers)
+    records = made_records()
+    scene = Scene.create(tmp_path, {agency: [record.listing for record in own] for agency, own in records.items()})
+    for agency, own in records.items():
+        register = scene.federation.registers[agency]
+        for record in own:
+            if record.life.dispute and record.listing.decided_on != LONG_AGO:  # what has expired cannot be disputed
+                reference = scene.federation.listings[agency].reference(record.listing)
+                assert register.act(reference, Act.OBJECT, SUBJECT).life == record.life
     join = PlainJoin(
-        scene.federation.terms.agreement, load_catalogue(), [entry for many in registers.values() for entry in many]
+        scene.federation.terms.agreement, load_catalogue(), [record for own in records.values() for record in own]
     )
     subjects = [*join.identifiers(), *(firm(number) for number in range(1000, 1040))]
     for start in range(0, len(subjects), MAX_SUBJECTS):
@@ -70,15 +79,17 @@ def test_a_federation_answers_as_a_plain_join_of_all_registers(tmp_path: Path) -
 
 
 def test_a_dispute_acts_on_the_very_next_question_and_so_does_its_end(fresh: Scene) -> None:
-    store = fresh.federation.listings["tax"]
-    number = next(number for number, entry in store.all() if ONE in entry.identifiers)
+    register = fresh.federation.registers["tax"]
+    (record,) = register.find([ONE])
     assert fresh.check(ONE)[0]["exclude"] is Effect.APPLIES
-    store.dispute(number, TODAY)
+    fresh.federation.dispute("tax", ONE)
     assert fresh.check(ONE)[0]["exclude"] is Effect.DISPUTED
-    store.dispute(number, None)
+    register.act(record.reference, Act.REJECT, HEAD)
     assert fresh.check(ONE)[0]["exclude"] is Effect.APPLIES
-    store.remove([number])
-    assert fresh.check(ONE)[0] == NONE
+    for act in (Act.REVOKE, Act.ERASE):
+        register.act(record.reference, act, HEAD)
+        assert fresh.check(ONE)[0] == NONE
+    assert register.find([ONE]) == []
 
 
 def test_a_term_ends_without_anything_having_to_run(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from api.local import LocalFederation
+from nodes.entry import OVERFLOW
+from nodes.reading import Refusal
 from nodes.storage.seals import Seals
 from protocol.agreement.roster import COORDINATOR
 from protocol.errors import (
@@ -38,8 +40,8 @@ def test_a_listing_whose_bucket_is_full_is_refused_and_the_others_load(tmp_path:
     async def enter() -> list[Any]:
         return [entered.refused async for entered in scene.federation.entering("tax", entries)]
 
-    assert asyncio.run(enter()) == [{2: 0, 3: 0, 4: 0}]
-    assert [entry for _, entry in scene.federation.listings["tax"].all()] == entries[:2]
+    assert asyncio.run(enter()) == [dict.fromkeys((2, 3, 4), Refusal(OVERFLOW, 0))]
+    assert [record.listing for record in scene.federation.listings["tax"].all()] == entries[:2]
     applies = [effects["exclude"] for effects in scene.check(*(firm(number) for number in range(5)))]
     assert applies == [Effect.APPLIES] * 2 + [Effect.NONE] * 3
 

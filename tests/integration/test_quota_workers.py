@@ -159,7 +159,7 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
     settings = Settings(party="tax", directory=tmp_path, roster=tmp_path / "roster", urls=tmp_path / "urls.json")
 
     async def call() -> tuple[int, int]:
-        workers = Workers(build, settings)
+        workers = Workers(f"{__name__}:build", settings)
         try:
             await workers.start()
             first = await workers.run("pid")
