@@ -16,7 +16,7 @@ from api.local import LocalFederation
 from api.setup import Established
 from federation.coordinator import Arithmetic, Coordinator, in_place
 from federation.requester import Requester
-from nodes.catalogue import load_catalogue
+from nodes.catalogue import load_catalogue, own_entries
 from nodes.listings import Listing
 from nodes.service import Node, Shares
 from nodes.storage.engine import open_engine
@@ -118,7 +118,7 @@ class Scene:
             shares,
             listings or self.federation.listings[agency],
             ledger,
-            load_catalogue(),
+            own_entries(self.federation.terms.agreement, agency, load_catalogue()),
             Randomiser.create(self.federation.terms.public_key, secrets.token_bytes),
             self.clock,
             secrets.token_bytes,

@@ -6,22 +6,23 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import yaml
 
-from api.founding import EPOCH, MODULUS_BITS, TEST_MODULUS_BITS, found, read_agreement
-from api.home import Home
+from api.founding import MODULUS_BITS, TEST_MODULUS_BITS, found, read_agreement
+from api.home import FIRST_EPOCH, Home
 from api.local import LocalFederation
 from api.primes import Progress, find_primes
 from api.setup import Established, establish
 from api.stage import Processes
+from nodes.life import Act, Transition
 from nodes.listings import Listing
 from protocol.identifiers import Identifier, canonical
 from protocol.labels import INSECURE_TEST_SUITE, SUITE
@@ -87,7 +88,7 @@ class Grounds:
 
     def draws(self, name: str) -> random.Random:
         """Draws that are the same for the same seed; for choosing samples, never for secrets."""
-        return random.Random(f"{self.seed} {name}")  # noqa: S311
+        return random.Random(f"{self.seed} {name}")  # noqa: S311  # samples must come again; no secrets
 
     def folder(self, name: str) -> Path:
         """A new, empty folder."""
@@ -98,7 +99,7 @@ class Grounds:
         """A new epoch of the audit's agreement, with whole fields of it replaced."""
         agreement = read_agreement(agreement_text(**changes))
         return establish(
-            agreement, EPOCH, self.primes(full=agreement.suite == SUITE), secrets.token_bytes, int(time.time())
+            agreement, FIRST_EPOCH, self.primes(full=agreement.suite == SUITE), secrets.token_bytes, int(time.time())
         )
 
     def primes(self, *, full: bool) -> tuple[int, int]:
@@ -140,12 +141,16 @@ def agreement_text(**changes: object) -> str:
     return yaml.safe_dump(document | changes, sort_keys=False)
 
 
+ENTERED: Final = Transition(Act.ENTER, "audit", 1_790_000_000)
+"""The first step of listings that are put into a store past their agency's node."""
+
+
 def firm(number: int) -> Identifier:
     """A made firm's identifier; the same number is the same firm."""
     return canonical("cn.reg_no", f"FIRM{number:08d}")
 
 
-def listing(agency: str, *identifiers: Identifier, severity: int = 2, disputed_since: date | None = None) -> Listing:
+def listing(agency: str, *identifiers: Identifier, severity: int = 2) -> Listing:
     """A listing in force in the register of an agency of the audit's agreement."""
     today = datetime.now(UTC).date()
     return Listing(
@@ -158,7 +163,6 @@ def listing(agency: str, *identifiers: Identifier, severity: int = 2, disputed_s
         decided_on=today - timedelta(days=60),
         served_on=today - timedelta(days=50),
         severity=severity,
-        disputed_since=disputed_since,
     )
 
 

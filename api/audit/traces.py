@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -180,7 +181,7 @@ def _stored(processes: Processes, agency: str) -> list[Listing]:
     home = processes.home
     settings = Settings(party=agency, directory=processes.path(agency), roster=home.roster_path, urls=home.urls_path)
     store = open_listings(settings, settings.secrets()[1])
-    return [listing for _, (_, listing) in zip(range(_REAL_SUBJECTS), store.all(), strict=False)]
+    return [record.listing for record in islice(store.all(), _REAL_SUBJECTS)]
 
 
 def _identifiers(listings: Sequence[Listing]) -> list[Secret]:

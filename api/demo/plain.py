@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from nodes.catalogue import CatalogueEntry
-from nodes.lifecycle import State, state
-from nodes.listings import Listing
+from nodes.lifecycle import Record, State, state
 from protocol.agreement.model import Agreement, When
 from protocol.identifiers import Identifier
 
@@ -27,26 +26,27 @@ class PlainJoin:
     """All registers, by identifier."""
 
     def __init__(
-        self, agreement: Agreement, catalogue: Mapping[str, CatalogueEntry], listings: Iterable[Listing]
+        self, agreement: Agreement, catalogue: Mapping[str, CatalogueEntry], records: Iterable[Record]
     ) -> None:
         self._agreement = agreement
         self._agency_of = {register.id: agency.id for agency in agreement.agencies for register in agency.registers}
         presets = {register.id: register.preset for agency in agreement.agencies for register in agency.registers}
         self._entries = {register: catalogue[preset] for register, preset in presets.items()}
-        self._listings: dict[Identifier, list[Listing]] = {}
-        for listing in listings:
-            for identifier in listing.identifiers:
-                self._listings.setdefault(identifier, []).append(listing)
+        self._records: dict[Identifier, list[Record]] = {}
+        for record in records:
+            for identifier in record.listing.identifiers:
+                self._records.setdefault(identifier, []).append(record)
 
     def identifiers(self) -> Iterable[Identifier]:
         """Every identifier in any register."""
-        return self._listings
+        return self._records
 
     def states(self, identifier: Identifier, on: date) -> dict[str, list[State]]:
         """The states of a subject's listings by register."""
         states: dict[str, list[State]] = {}
-        for listing in self._listings.get(identifier, ()):
-            states.setdefault(listing.register, []).append(state(listing, self._entries[listing.register], on))
+        for record in self._records.get(identifier, ()):
+            register = record.listing.register
+            states.setdefault(register, []).append(state(record, self._entries[register], on))
         return states
 
     def outcome(self, identifier: Identifier, requester: str, on: date) -> Outcome:
@@ -63,10 +63,10 @@ class PlainJoin:
     def _applies(self, when: When, identifier: Identifier, on: date) -> bool:
         active = self._agencies(when, identifier, on, State.ACTIVE)
         weight = sum(
-            listing.severity
-            for listing in self._listings.get(identifier, ())
-            if listing.register in when.registers
-            and state(listing, self._entries[listing.register], on) is State.ACTIVE
+            record.listing.severity
+            for record in self._records.get(identifier, ())
+            if record.listing.register in when.registers
+            and state(record, self._entries[record.listing.register], on) is State.ACTIVE
         )
         return len(active) >= when.min_agencies and weight >= (when.min_weight or 0)
 
@@ -77,7 +77,8 @@ class PlainJoin:
 
     def _agencies(self, when: When, identifier: Identifier, on: date, wanted: State) -> set[str]:
         return {
-            self._agency_of[listing.register]
-            for listing in self._listings.get(identifier, ())
-            if listing.register in when.registers and state(listing, self._entries[listing.register], on) is wanted
+            self._agency_of[record.listing.register]
+            for record in self._records.get(identifier, ())
+            if record.listing.register in when.registers
+            and state(record, self._entries[record.listing.register], on) is wanted
         }

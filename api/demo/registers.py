@@ -18,6 +18,7 @@ from nodes.catalogue import CatalogueEntry
 from nodes.importers import Row, RowError
 from nodes.importers.concordat_csv import REQUIRED, read_csv
 from nodes.importers.ofac import read_ofac
+from nodes.lifecycle import Clock, Record, record_of
 from nodes.listings import Listing
 from protocol.agreement.model import Agreement
 from protocol.identifiers import Identifier
@@ -27,6 +28,7 @@ FIRMS = 900
 FIRMS_A_REGISTER = 300
 REAL_FIRMS_A_REGISTER = 12
 DISPUTED_ROW = 6
+ANSWERED_WITHIN = 7  # days: as many working days as the catalogue gives are never fewer
 OFFICIAL = {"sdn": "ofac_sdn_entities.csv", "consolidated": "ofac_consolidated_entities.csv"}
 GROUNDS = {"wage-arrears": "unpaid-wages", "tax-debarment": "debarred", "judgments": "settlement-breach"}
 
@@ -37,14 +39,14 @@ _ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 class Source:
     """One register as its agency loads it: the file and its format, what it holds, how many rows are not usable.
 
-    `disputed` is the subject whose listing is flagged as disputed after loading, if any; its listing here says so.
+    `disputed` is the subject whose listing is flagged as disputed after loading, if any; its record here says so.
     """
 
     agency: str
     register: str
     format: str
     content: bytes = field(repr=False)
-    listings: tuple[Listing, ...] = field(repr=False)
+    records: tuple[Record, ...] = field(repr=False)
     refused: int
     disputed: Identifier | None
 
@@ -60,7 +62,7 @@ def sources(agreement: Agreement, catalogue: Mapping[str, CatalogueEntry], today
                 rows = read_ofac(io.BytesIO(content), register.id, entry, register.id, today)
                 found.append(_source(agency.id, register.id, "ofac", content, rows, today))
             else:
-                real = [item for known in found for listing in known.listings for item in listing.identifiers]
+                real = [item for known in found for record in known.records for item in record.listing.identifiers]
                 content = made_csv(register.id, real, today)
                 rows = read_csv(io.BytesIO(content), register.id, entry)
                 found.append(_source(agency.id, register.id, "csv", content, rows, today))
@@ -69,13 +71,15 @@ def sources(agreement: Agreement, catalogue: Mapping[str, CatalogueEntry], today
 
 def _source(agency: str, register: str, format_: str, content: bytes, rows: Iterator[Row], today: date) -> Source:
     outcomes = [row.outcome for row in rows]
-    listings = [outcome for outcome in outcomes if isinstance(outcome, Listing)]
+    records = [record_of(outcome) for outcome in outcomes if isinstance(outcome, Listing)]
     refused = sum(isinstance(outcome, RowError) for outcome in outcomes)
     disputed = None
     if register not in OFFICIAL:
-        disputed = listings[DISPUTED_ROW].identifiers[0]
-        listings[DISPUTED_ROW] = replace(listings[DISPUTED_ROW], disputed_since=today)
-    return Source(agency, register, format_, content, tuple(listings), refused, disputed)
+        record = records[DISPUTED_ROW]
+        disputed = record.listing.identifiers[0]
+        clock = Clock("object", today, today + timedelta(days=ANSWERED_WITHIN))
+        records[DISPUTED_ROW] = replace(record, life=replace(record.life, dispute=clock))
+    return Source(agency, register, format_, content, tuple(records), refused, disputed)
 
 
 def made_csv(register: str, real: Sequence[Identifier], today: date) -> bytes:

@@ -86,13 +86,14 @@ def run(stage: Stage, report: Report, progress: Progress) -> None:
                 {
                     "agency": source.agency,
                     "register": source.register,
-                    "listings": len(source.listings),
-                    "identifiers": sum(len(listing.identifiers) for listing in source.listings),
+                    "listings": len(source.records),
+                    "identifiers": sum(len(record.listing.identifiers) for record in source.records),
                     "rows without a usable identifier": source.refused,
                 }
             )
-    listings = [listing for source in loaded for listing in source.listings]
-    join = PlainJoin(stage.terms.agreement, catalogue, listings)
+    listed = [record for source in loaded for record in source.records]
+    listings = [record.listing for record in listed]
+    join = PlainJoin(stage.terms.agreement, catalogue, listed)
     questions = list(choose(join, listings, REQUESTER, today))
     asked: list[Identifier] = []
     with report.timed("questions"):

@@ -2,11 +2,9 @@
 
 import asyncio
 import secrets
-import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -14,9 +12,11 @@ from pathlib import Path
 from scipy.stats import binom
 
 from api.audit.claim import Claim, Evidence
-from api.audit.grounds import PURPOSE, REQUESTER, Clock, Grounds, agreement_text, firm, listing
+from api.audit.grounds import ENTERED, PURPOSE, REQUESTER, Clock, Grounds, agreement_text, firm, listing
+from api.audit.traces import table_rows
 from api.audit.transcripts import Stage, rewritten
-from api.founding import EPOCH, read_agreement
+from api.founding import read_agreement
+from api.home import FIRST_EPOCH
 from api.setup import Established, establish
 from federation.audit.observations import Transcript, values
 from federation.audit.statistics import ALPHA
@@ -32,13 +32,16 @@ from protocol.sealing import bucket, session_key
 from protocol.wire import MAX_SUBJECTS
 
 DECISIONS = 3  # of three agreements, each two: whether buckets agree more often than by chance
-EPOCHS = (("procurement", EPOCH), ("another-procurement", EPOCH), ("procurement", EPOCH + 1))
+EPOCHS = (("procurement", FIRST_EPOCH), ("another-procurement", FIRST_EPOCH), ("procurement", FIRST_EPOCH + 1))
 LISTING = ("labour", "tax")
 ASKED = 20
 PUBLIC = frozenset(
-    {"agreement", "kind", "outcome", "period", "purpose", "register_id", "requester", "sender", "version_num"}
+    {
+        *("act", "actor", "agreement", "kind", "outcome", "period", "purpose", "register_id", "requester", "sender"),
+        "version_num",
+    }
 )
-"""Columns of words that the agreement or the protocol has for everybody."""
+"""Columns of words that the agreement, the protocol or an agency's staff list has, whoever the subject is."""
 
 
 @dataclass(frozen=True)
@@ -103,27 +106,25 @@ async def _keep(grounds: Grounds, established: Established, clock: Clock, *, bou
         transcript = await stage.ask(REQUESTER, PURPOSE, subject)
         travelled.append(values(transcript if bound else _without_session(transcript, pseudonym), coordinator))
     prefixes = [bucket(pseudonym, terms.bucket_bits) for pseudonym in known]
-    return Kept(known, prefixes, terms.bucket_bits, travelled, dict(_columns(folder)))
+    return Kept(known, prefixes, terms.bucket_bits, travelled, _columns(folder))
 
 
 def _without_session(transcript: Transcript, pseudonym: bytes) -> Transcript:
     return rewritten(transcript, Look, lambda _: {"secrets": (session_key(pseudonym),)})
 
 
-def _columns(folder: Path) -> Iterator[tuple[str, set[str | bytes]]]:
-    """Every column of every database under a folder: its texts and blobs.
+def _columns(folder: Path) -> dict[str, set[str | bytes]]:
+    """Every column of every database under a folder that has texts or blobs, with them.
 
     Numbers are left out: small ones are equal everywhere, and buckets are judged apart.
     """
+    columns: dict[str, set[str | bytes]] = defaultdict(set)
     for path in sorted(folder.rglob("*.sqlite")):
-        with closing(sqlite3.connect(path)) as connection:
-            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-            for (table,) in tables:
-                rows = connection.execute(f'SELECT * FROM "{table}"')  # noqa: S608  # a name from the schema
-                names = [column[0] for column in rows.description]
-                for name, held in zip(names, zip(*rows.fetchall(), strict=True), strict=False):
-                    told = {value for value in held if isinstance(value, (str, bytes)) and not _is_date(value)}
-                    yield f"{path.relative_to(folder)}.{table}.{name}", told
+        for table, row in table_rows(path):
+            for name, value in row.items():
+                if isinstance(value, (str, bytes)) and not _is_date(value):
+                    columns[f"{path.relative_to(folder)}.{table}.{name}"].add(value)
+    return columns
 
 
 def _is_date(value: str | bytes) -> bool:
@@ -158,8 +159,8 @@ def _under_one_node_key(grounds: Grounds, subjects: Sequence[Identifier], kept: 
         )
         sealed = zip(subjects, it.prefixes, it.pseudonyms, strict=False)
         entries = [(listing("tax", subject), [Seal(prefix, t)]) for subject, prefix, t in sealed]
-        store.add_sealed(f"agreement {number}", EPOCH, entries)
-        changed.append(replace(it, columns=dict(_columns(folder))))
+        store.add_sealed(f"agreement {number}", FIRST_EPOCH, entries, ENTERED)
+        changed.append(replace(it, columns=_columns(folder)))
     return changed
 
 

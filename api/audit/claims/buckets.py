@@ -12,7 +12,7 @@ from scipy.stats import binom, chisquare
 
 from api.audit.claim import Chart, Claim, Evidence
 from api.audit.dishonest import Behaviour, Scene, forged
-from api.audit.grounds import Grounds, firm, listing
+from api.audit.grounds import ENTERED, Grounds, firm, listing
 from api.setup import Established
 from federation.audit.statistics import ALPHA
 from nodes.entry import Registrar
@@ -216,7 +216,7 @@ def _overflowing(scene: Scene, rooms: _Rooms) -> None:
     terms, store = scene.federation.terms, _store(scene, rooms.size + 1)
     [(identifier, pseudonym)] = _sealed(scene.federation.established, [rooms.full[-1]])
     seal = Seal(bucket(pseudonym, terms.bucket_bits), pseudonym)
-    store.add_sealed(terms.agreement.id, terms.roster.epoch, [(listing(AGENCY, identifier), [seal])])
+    store.add_sealed(terms.agreement.id, terms.roster.epoch, [(listing(AGENCY, identifier), [seal])], ENTERED)
 
 
 def _store(scene: Scene, size: int, kind: type[ListingStore] = ListingStore) -> ListingStore:
@@ -316,7 +316,8 @@ def _control(grounds: Grounds) -> Evidence:
     node = scene.node(AGENCY, scene.ledger(), _store(scene, rooms.size, _Truncating))
     with scene.playing({AGENCY: node.handle}):
         planted["an answer from an overflowing bucket"] = _answered_from_overflow(scene, rooms)
-    lax = Registrar(scene.party(AGENCY), _store(scene, rooms.size + 4), scene.clock, secrets.token_bytes)
+    entries = scene.federation.registers[AGENCY].entries
+    lax = Registrar(scene.party(AGENCY), _store(scene, rooms.size + 4), entries, scene.clock, secrets.token_bytes)
     planted["an entry that looks at no bucket"] = _overfilled(scene, rooms, lax)
     return Evidence(all(planted.values()), {name: len(found) for name, found in planted.items()}, list(planted))
 

@@ -1,5 +1,6 @@
 """What was erased is in no file: not in the database, nor in its write-ahead log, nor in a backup made afterwards."""
 
+import json
 import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -7,8 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 from api.audit.claim import Claim, Evidence
-from api.audit.grounds import Grounds, firm, listing
+from api.audit.grounds import ENTERED, Grounds, firm, listing
 from federation.audit.search import Fragments
+from nodes.life import Act, Transition
 from nodes.storage.cipher import KEY_BYTES, ColumnCipher
 from nodes.storage.engine import open_engine
 from nodes.storage.listings import ListingStore
@@ -24,15 +26,16 @@ _EPOCH = ("procurement", 1)
 _BUCKET_BITS = 14
 _SPENT = 1_800_000_000
 _SPLIT_PAGES = 0.01
-_NUMBERS = "(SELECT value FROM json_each(?))"
+_CHOOSE = """CREATE TEMP TABLE erased AS SELECT number, content FROM listing
+WHERE lower(substr(hex(content), 1, 32)) IN (SELECT value FROM json_each(?))"""
 
-Erase = Callable[[ListingStore, Path, Sequence[int]], None]
+Erase = Callable[[ListingStore, Path, Sequence[str]], None]
 
 
 def _erased(grounds: Grounds, erase: Erase) -> tuple[dict[str, int], int]:
     """Erase every second of many listings; returns of how many blobs something is left, by file, and how many they are.
 
-    The blobs are each listing's digest, its content and its seals.
+    The blobs are each listing's content, seals and digests of identifiers, and the details of its steps.
     """
     path = grounds.folder("residue") / "listings.sqlite"
     count = grounds.pick(200, 1000, 1000)
@@ -41,11 +44,11 @@ def _erased(grounds: Grounds, erase: Erase) -> tuple[dict[str, int], int]:
     )
     for start in range(0, 2 * count, 100):
         entered = [listing("tax", firm(number), _other(number)) for number in range(start, start + 100)]
-        store.add_sealed(*_EPOCH, [(it, [_seal(), _seal()]) for it in entered])
-    numbers = [number for number, _ in store.all()][::2]
-    blobs = _blobs(path, numbers)
-    erase(store, path, numbers)
-    if left := {number for number, _ in store.all()}.intersection(numbers):
+        store.add_sealed(*_EPOCH, [(it, [_seal(), _seal()]) for it in entered], ENTERED)
+    references = [record.reference for record in store.all()][::2]
+    blobs = _blobs(path, references)
+    erase(store, path, references)
+    if left := {record.reference for record in store.all()}.intersection(references):
         raise AssertionError(f"{len(left)} listings are not erased")
     return _left(path, blobs), len(blobs)
 
@@ -58,12 +61,20 @@ def _seal() -> Seal:
     return Seal(secrets.randbits(_BUCKET_BITS), secrets.token_bytes(PSEUDONYM_BYTES))
 
 
-def _blobs(path: Path, numbers: Sequence[int]) -> list[bytes]:
+def _blobs(path: Path, references: Sequence[str]) -> list[bytes]:
+    """What of these listings must go: payloads, pseudonyms, identifiers' digests, the details of their steps."""
     with closing(sqlite3.connect(path)) as database:
-        given = ("[" + ",".join(map(str, numbers)) + "]",)
-        listings = database.execute(f"SELECT content, payload FROM listing WHERE number IN {_NUMBERS}", given)  # noqa: S608
-        seals = database.execute(f"SELECT pseudonym FROM seal WHERE listing IN {_NUMBERS}", given)  # noqa: S608
-        return [blob for row in (*listings.fetchall(), *seals.fetchall()) for blob in row]
+        database.execute(_CHOOSE, (json.dumps(references),))
+        return [
+            blob
+            for statement in (
+                "SELECT payload FROM listing WHERE number IN (SELECT number FROM erased)",
+                "SELECT pseudonym FROM seal WHERE listing IN (SELECT number FROM erased)",
+                "SELECT digest FROM identifier WHERE listing IN (SELECT number FROM erased)",
+                "SELECT details FROM event WHERE content IN (SELECT content FROM erased)",
+            )
+            for (blob,) in database.execute(statement)
+        ]
 
 
 def _left(path: Path, blobs: Sequence[bytes]) -> dict[str, int]:
@@ -106,8 +117,8 @@ def _admit(state: ProtocolState, session: bytes, now: int) -> None:
     state.admit(Ask.TYPE, header, Allowance(1 << 20, "2027-01-15", now + 86_400), now)
 
 
-def _remove(store: ListingStore, _path: Path, numbers: Sequence[int]) -> None:
-    store.remove(numbers)
+def _remove(store: ListingStore, _path: Path, references: Sequence[str]) -> None:
+    store.erase(references, lambda record: (Transition(Act.ERASE, "audit", _SPENT), record.life))
 
 
 def _measure(grounds: Grounds) -> Evidence:
@@ -127,12 +138,13 @@ def _measure(grounds: Grounds) -> Evidence:
 def _plainly(secure: str, after: str) -> Erase:
     """Erase by another connection, with or without overwriting, and with or without emptying the log."""
 
-    def erase(_store: ListingStore, path: Path, numbers: Sequence[int]) -> None:
+    def erase(_store: ListingStore, path: Path, references: Sequence[str]) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as database:
             for statement in ("PRAGMA foreign_keys = ON", f"PRAGMA secure_delete = {secure}"):
                 database.execute(statement)
-            given = ("[" + ",".join(map(str, numbers)) + "]",)
-            database.execute(f"DELETE FROM listing WHERE number IN {_NUMBERS}", given)  # noqa: S608
+            database.execute(_CHOOSE, (json.dumps(references),))
+            database.execute("UPDATE event SET details = NULL WHERE content IN (SELECT content FROM erased)")
+            database.execute("DELETE FROM listing WHERE number IN (SELECT number FROM erased)")
             for statement in after.split(";"):
                 database.execute(statement)
 
@@ -165,12 +177,14 @@ CLAIM = Claim(
     ),
     attack=(
         "Every second listing is erased; the database, its write-ahead log and a backup made afterwards are searched "
-        "for the beginning, middle and end of each encrypted content, digest and pseudonym. Likewise for sessions that "
-        "expired. (PostgreSQL keeps what was erased until it vacuums and recycles its log: no claim is made there.)"
+        "for the beginning, middle and end of each encrypted content, pseudonym, digest and detail of a step. Likewise "
+        "for sessions that expired. (PostgreSQL keeps what was erased until it vacuums and recycles its log: no "
+        "claim is made there.)"
     ),
     sizing=(
         "Deterministic: the blobs are random, so 16 bytes of one turn up by chance in 10⁸ bytes with probability below "
-        "10⁻²⁵; 1,000 listings with 2,000 seals fill pages of every kind, split and merged in random order."
+        "10⁻²⁵; 1,000 listings with 2,000 seals and digests and 1,000 steps fill pages of every kind, split and merged "
+        "in random order."
     ),
     planted="Rows that are only unlinked (secure_delete off), found in database and backup; a log that is not emptied.",
     measure=_measure,

@@ -5,7 +5,6 @@ import itertools
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 
 from api.audit.claim import Claim, Evidence
 from api.audit.dishonest import Behaviour, Scene, forged
@@ -145,8 +144,7 @@ def _second_answers(scene: Scene, ledger: ProtocolState) -> tuple[int, int, list
     replay(ask.data)
     scene.enter(LISTING, listing(LISTING, LISTED, severity=3))
     replay(ask.data)
-    number, _ = next(scene.federation.listings[LISTING].all())
-    scene.federation.listings[LISTING].dispute(number, datetime.now(UTC).date())
+    scene.federation.dispute(LISTING, LISTED)
     replay(ask.data)
     scene.clock.now += 1
     replay(anew())

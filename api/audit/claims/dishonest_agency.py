@@ -67,7 +67,9 @@ def _payloads(scene: Scene, layout: LaneLayout, prefix: int) -> dict[bytes, int]
 
 
 def _payload(layout: LaneLayout, entry: Entry) -> int:
-    standings = [Standing(it.register, it.severity, disputed=False) for it in entry.listings]
+    standings = [
+        Standing(it.register, it.severity, disputed=False) for it in (record.listing for record in entry.records)
+    ]
     return encode(layout, vector(layout, LIAR, standings))
 
 
