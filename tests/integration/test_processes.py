@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 
 from tests.parties import AGENCIES, PURPOSE, REQUESTER, agreement
@@ -164,6 +165,7 @@ def plain(registers: dict[str, dict[int, tuple[str, int]]], number: int) -> set[
     return decided
 
 
+@pytest.mark.full
 def test_whoever_is_killed_comes_back_whole_and_what_hangs_is_named_in_time(tmp_path: Path) -> None:
     with running(tmp_path) as home:
         file = write(tmp_path / "tax.csv", [row(number, "active", 2, False) for number in range(20)])
