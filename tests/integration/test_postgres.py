@@ -18,7 +18,7 @@ pytestmark = pytest.mark.postgres
 
 PASSWORD = "geheim-17"  # noqa: S105  # of nobody: the server trusts who reaches it
 TABLES = {
-    "LISTINGS": {"listing", "seal", "pending", "canary", "listings_version"},
+    "LISTINGS": {"listing", "seal", "pending", "canary", "credential", "event", "identifier", "listings_version"},
     "STATE": {"session", "opening", "charge", "log", "state_version"},
 }
 HOLDERS = (
