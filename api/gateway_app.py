@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from pydantic.json_schema import models_json_schema
 
 from api.epochs import POLL_SECONDS, Epochs
-from api.gateway_forms import MAX_BODY, Batch, Decided, Items, Problem, Question, read
+from api.gateway_forms import MAX_BODY, Batch, Decided, DecidedStanding, Items, Problem, Question, read
 from api.logs import described, log
 from api.problems import install, read_body
 from api.settings import Settings
@@ -46,7 +46,7 @@ _PROBLEMS = {
     429: "The day's quota does not cover the request",
     503: "No decision: an agency, a quorum or the coordinator is missing",
 }
-_MODELS = (Question, Batch, Decided, Items, Problem)
+_MODELS = (Question, Batch, Decided, DecidedStanding, Items, Problem)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -141,6 +141,12 @@ def _questions(gateway: Callable[[], Gateway], token_hash: str, count: Any) -> A
             await gateway().refuse(error)
             raise error
 
+    def one(answer: Answer | PeerError) -> Response:
+        count([answer])
+        if isinstance(answer, PeerError):
+            raise answer
+        return JSONResponse(answer)
+
     bearer = HTTPBearer(auto_error=False, description="The token of this gateway's callers")
     router = APIRouter(prefix="/v1", dependencies=[Depends(require_token), Depends(bearer)])
 
@@ -150,10 +156,7 @@ def _questions(gateway: Callable[[], Gateway], token_hash: str, count: Any) -> A
         question = read(Question, await read_body(request, MAX_BODY))
         subject = canonical(question.subject.scheme, question.subject.value)
         [answer] = await gateway().ask(question.agreement, [subject], question.purpose, question.case)
-        count([answer])
-        if isinstance(answer, PeerError):
-            raise answer
-        return JSONResponse(answer)
+        return one(answer)
 
     @router.post("/membership:batch", openapi_extra=_body(Batch), responses=_responses(Items, *_PROBLEMS))
     async def membership_batch(request: Request) -> Response:
@@ -163,6 +166,14 @@ def _questions(gateway: Callable[[], Gateway], token_hash: str, count: Any) -> A
         answers = await gateway().ask(batch.agreement, asked, batch.purpose, batch.case)
         count(answers)
         return JSONResponse({"items": [_item(answer) for answer in answers]})
+
+    @router.post("/standing", openapi_extra=_body(Question), responses=_responses(DecidedStanding, *_PROBLEMS))
+    async def standing(request: Request) -> Response:
+        """Ask about one subject for a certificate that names it: the subject's, to show to whom it likes."""
+        question = read(Question, await read_body(request, MAX_BODY))
+        subject = canonical(question.subject.scheme, question.subject.value)
+        answer = await gateway().standing(question.agreement, subject, question.purpose, question.case)
+        return one(answer)
 
     @router.get("/agreements", responses=_responses(None, 401))
     async def agreements() -> dict[str, list[dict[str, Any]]]:

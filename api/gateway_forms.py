@@ -127,6 +127,19 @@ class Decided(Form):
     certificate: Certificate
 
 
+class Standing(Form):
+    """A certificate with the evidence of whom it concerns: it names the subject, and is the subject's to show."""
+
+    certificate: Certificate
+    evidence: str = Field(description="CBOR in base64; it holds the identifier")
+
+
+class DecidedStanding(Decided):
+    """A decision, and the certificate that names its subject."""
+
+    standing: Standing
+
+
 class Indeterminate(Form):
     """No decision was made: who is missing. It says nothing about the subject."""
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from federation.canaries import CanaryWatch
 from federation.problem import UnknownAgreementError
-from federation.requester import Requester
+from federation.requester import Decided, Requester
 from federation.transport import Transport, UnreachableError
 from protocol.agreement.roster import COORDINATOR
-from protocol.certificate import to_json
+from protocol.certificate import standing_to_json, to_json
 from protocol.codec import Random
 from protocol.errors import IndeterminateError, NotGrantedError, PeerError, QuotaError
 from protocol.identifiers import Identifier
@@ -81,6 +81,15 @@ class Gateway:
         decided = dict(zip(asked, await self._ask_all(list(asked.values()), purpose, case), strict=True))
         return [subject if isinstance(subject, PeerError) else decided[n] for n, subject in enumerate(subjects)]
 
+    async def standing(self, agreement: str, subject: Identifier, purpose: str, case: str) -> Answer | PeerError:
+        """Ask about one subject, as `ask` does, and add the certificate that names it: for the subject, to show.
+
+        Nothing of it is kept here; a second one takes a second question.
+        """
+        await asyncio.to_thread(self._admit, agreement, purpose, 1)
+        [answer] = await self._ask_all([subject], purpose, case, standing=True)
+        return answer
+
     async def refuse(self, error: PeerError) -> None:
         """Log a request that was refused before it could be read as a question."""
         await asyncio.to_thread(self._ledger.refuse, QUESTION, None, type(error).__name__, self._clock())
@@ -131,7 +140,9 @@ class Gateway:
             if m:
                 self._ledger.admit(QUESTION, entry.header, self._party.terms.allowance(entry.header, now), now)
 
-    async def _ask_all(self, subjects: Sequence[Identifier], purpose: str, case: str) -> list[Answer | PeerError]:
+    async def _ask_all(
+        self, subjects: Sequence[Identifier], purpose: str, case: str, *, standing: bool = False
+    ) -> list[Answer | PeerError]:
         """Ask all arrays; what hangs ends `patience` seconds after the last array that was decided."""
         results: dict[int, list[Answer | PeerError]] = {}
         missing: set[str] = set()
@@ -141,13 +152,17 @@ class Gateway:
         async def one(start: int) -> None:
             async with self._at_once:
                 try:
-                    decisions = await self._ask_array(arrays[start], purpose, case)
+                    decided = await self._ask_array(arrays[start], purpose, case)
                 except PeerError as error:
                     results[start] = [error] * len(arrays[start])
                     missing.update(error.missing if isinstance(error, IndeterminateError) else ())
                     return
-            pairs, door = zip(arrays[start], decisions, strict=True), self._door()
-            results[start] = [self._answer(subject, decision, door) for subject, decision in pairs]
+            pairs, door = zip(arrays[start], decided.decisions, strict=True), self._door()
+            answers = [self._answer(subject, decision, door) for subject, decision in pairs]
+            if standing:
+                [subject], [decision] = arrays[start], decided.decisions
+                answers[0]["standing"] = standing_to_json(decision.envelope, decided.evidence(subject))
+            results[start] = [*answers]
             if not deadline.expired():
                 deadline.reschedule(loop.time() + self._patience)
 
@@ -159,7 +174,7 @@ class Gateway:
         unheard = self._without_decision(IndeterminateError(missing or [COORDINATOR]))
         return [answer for start, array in arrays.items() for answer in results.get(start, [unheard] * len(array))]
 
-    async def _ask_array(self, subjects: Sequence[Identifier], purpose: str, case: str) -> tuple[Signed[Decision], ...]:
+    async def _ask_array(self, subjects: Sequence[Identifier], purpose: str, case: str) -> Decided:
         """Ask one array; a reply that was lost means a new session, for the old one answers nothing any more.
 
         Raises:
@@ -170,7 +185,7 @@ class Gateway:
         for pause in PAUSES:
             await asyncio.sleep(pause)
             try:
-                decisions = await self._requester.check(subjects, purpose, case)
+                decided = await self._requester.ask(subjects, purpose, case)
             except NotGrantedError:
                 raise
             except QuotaError:
@@ -184,7 +199,7 @@ class Gateway:
                     raise lost from error
             else:
                 self._canaries.hope()
-                return decisions
+                return decided
         assert lost is not None  # noqa: S101  # every pause ends in a return, a raise, or a loss
         raise lost
 

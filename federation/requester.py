@@ -3,17 +3,32 @@
 Identifiers never leave this process: what travels is blinded, hashed under the joint key, or sealed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from federation.transport import Transport
 from protocol.agreement.roster import COORDINATOR
 from protocol.codec import Random, encode
 from protocol.errors import DecodeError, IndeterminateError, PeerError
 from protocol.identifiers import Identifier, to_bytes
-from protocol.messages import Ask, Decision, Evaluate
+from protocol.messages import Ask, Decision, Evaluate, Evaluated, Evidence
 from protocol.rounds import requester as rounds
 from protocol.rounds.party import Party
 from protocol.wire import Signed
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A question with its verified decisions, in the order of its subjects; its states are forgotten with it."""
+
+    decisions: tuple[Signed[Decision], ...]
+    blinding: rounds.Blinding = field(repr=False)
+    quorum: Mapping[str, Evaluated] = field(repr=False)
+    question: rounds.Question = field(repr=False)
+
+    def evidence(self, subject: Identifier) -> Evidence:
+        """What ties the decision to the one subject of the question."""
+        return rounds.evidence(subject, self.blinding, self.quorum, self.question)
 
 
 class Requester:
@@ -26,7 +41,11 @@ class Requester:
         self._random = random
 
     async def check(self, subjects: Sequence[Identifier], purpose: str, case: str) -> tuple[Signed[Decision], ...]:
-        """Ask about up to 120 subjects for one purpose and case; returns their decisions in order.
+        """Ask as `ask` does; returns the decisions alone."""
+        return (await self.ask(subjects, purpose, case)).decisions
+
+    async def ask(self, subjects: Sequence[Identifier], purpose: str, case: str) -> Decided:
+        """Ask about up to 120 subjects for one purpose and case.
 
         Raises:
             IndeterminateError: no decision; names who did not answer, or answered wrongly.
@@ -42,14 +61,16 @@ class Requester:
         )
         evaluated = await self._transport.send(COORDINATOR, Evaluate.TYPE, request)
         try:
-            pseudonyms = rounds.pseudonyms(self._party, blinding, evaluated, self._clock())
+            quorum = rounds.evaluations(self._party, blinding, evaluated, self._clock())
         except DecodeError as error:
             raise IndeterminateError([COORDINATOR], "wrong answer from") from error
+        pseudonyms = rounds.unblind(self._party, blinding, quorum)
         question, asked, looked = rounds.ask(
             self._party, pseudonyms, purpose=purpose, now=self._clock(), random=self._random
         )
         reply = await self._transport.send(COORDINATOR, Ask.TYPE, encode([asked, looked]))
         try:
-            return rounds.decisions(self._party, question, reply, self._clock())
+            decisions = rounds.decisions(self._party, question, reply, self._clock())
         except PeerError as error:
             raise IndeterminateError([COORDINATOR], "wrong answer from") from error
+        return Decided(decisions, blinding, quorum, question)

@@ -151,9 +151,9 @@ class Decision:
     """What C signs for one subject: every measure its requester implements, and the binding H(σ ‖ T ‖ com).
 
     All these measures stand in it whether they apply or not, so a decision's length says nothing of its content. Its
-    header's `issued` is the as-of time and `expires` the end of its validity. `subject` is the subject's number in the
-    session; `measures` maps measure ids to an `Effect`; `agencies` is how many agencies answered: all, or there is no
-    decision.
+    header's `issued` is the as-of time and `expires` the end of its validity, and `answers` the hash of R's `ask`: T
+    binds it too, so what is decided is what agencies were asked. `subject` is the subject's number in the session;
+    `measures` maps measure ids to an `Effect`; `agencies` is how many agencies answered: all, or there is no decision.
     """
 
     TYPE: ClassVar[str] = "decision"
@@ -175,6 +175,24 @@ class Decide:
     TYPE: ClassVar[str] = "decide"
     LIMIT: ClassVar[int] = 1024 * KIB
     decisions: tuple[bytes, ...] = array(is_octets(1, Decision.LIMIT), MAX_SUBJECTS)
+
+
+@dataclass(frozen=True, repr=False)
+class Evidence:
+    """What ties a decision about one subject to its identifier; R's to give away. The decision binds it, no signature.
+
+    `evaluations` are exactly t keyholders' Z_j ‖ proof (96 bytes) of what `blind` blinded; `nonce`, `prefix` and
+    `sigma` are the question's. Whoever holds it has the subject's identifier, and by it t.
+    """
+
+    LIMIT: ClassVar[int] = 16 * KIB
+    scheme: str = text(64)
+    value: str = text(128)
+    blind: bytes = octets(32)
+    evaluations: Mapping[str, bytes] = by_id(is_octets(96))
+    nonce: bytes = octets(32)
+    prefix: bytes = octets(PREFIX_BYTES)
+    sigma: bytes = octets(32)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ PLACES: Final = (TRAFFIC, DATABASE, LOG, FILE, METRICS, ANSWER)
 
 _REAL_SUBJECTS: Final = 5_000
 _SHARED: Final = 6
+_NAMED: Final = {"scheme": "cn.reg_no", "value": "ASKEDFORBYITSELF"}
 _ALPHABET: Final = "ABCDEFGHJKLMNPQRTUWXY0123456789"
 
 
@@ -173,6 +174,9 @@ def _asked(processes: Processes, subjects: Sequence[Secret], case: str) -> Itera
             for change in ({"agreement": case}, {"purpose": case}, {"subject": {"scheme": case, "value": case}}):
                 refused = client.post("/v1/membership", json={**question, "subject": asked[0], **change})
                 yield answer(requester.id, "/v1/membership", refused)
+            # Its answer names the subject, as it must: so of one that is not looked for, and that nobody lists.
+            named = client.post("/v1/standing", json={**question, "subject": _NAMED})
+            yield answer(requester.id, "/v1/standing", named)
             yield answer(requester.id, "/v1/agreements", client.get("/v1/agreements"))
 
 

@@ -13,7 +13,7 @@ from api.cli.client import GatewayClient, NoGatewayError
 from api.cli.exits import BAD_INPUT, DONE, INDETERMINATE, PARTLY, REFUSED
 from api.cli.screening import Screening
 from api.cli.terminal import progress_bar, stop
-from api.home import Home
+from api.home import Home, write_private
 from federation.problem import MALFORMED, document
 from protocol.errors import DecodeError
 
@@ -37,6 +37,9 @@ def check(
     case: Case,
     requester: Requester = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the gateway's JSON and nothing else.")] = False,
+    standing: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a certificate that names the subject to this new file.")
+    ] = None,
 ) -> None:
     """Ask which joint measures apply to one subject."""
     scheme, colon, value = subject.partition(":")
@@ -44,9 +47,18 @@ def check(
         _refuse("SCHEME:VALUE: a colon between scheme and value is missing", json_)
     try:
         client = GatewayClient(Home(directory), requester)
+        if standing is not None:
+            write_private(standing, b"")  # now, while nothing is asked and charged yet
     except NoGatewayError as error:
         _refuse(str(error), json_)
-    reply = client.ask({"subject": {"scheme": scheme, "value": value}, "purpose": purpose, "case": case})
+    except OSError as error:
+        _refuse(f"--standing: no new file can be made there ({error.strerror})", json_)
+    question = {"subject": {"scheme": scheme, "value": value}, "purpose": purpose, "case": case}
+    reply = client.ask(question, "membership" if standing is None else "standing")
+    if standing is not None and reply.code == DONE:
+        standing.write_text(f"{json.dumps(reply.document['standing'])}\n", "utf-8")
+    elif standing is not None:
+        standing.unlink()
     if json_:
         typer.echo(json.dumps(reply.document, ensure_ascii=False))
     elif reply.code == DONE:

@@ -139,7 +139,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "session number": _text("[0-9a-f]{32}"),
     "method": _text("GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|"),
     "route": _text(
-        r"(/v1/(evaluate|ask|access|open|prove|membership|membership:batch|agreements)|/(healthz|readyz|metrics)|"
+        r"(/v1/(evaluate|ask|access|open|prove|membership|membership:batch|standing|agreements)|/(healthz|readyz|metrics)|"
         r"/docs|/docs/oauth2-redirect|/openapi\.json|/subject(/listings|/listings/\{reference\}/[a-z]+|/file|/door)?|"
         r"/clerk/(due|find|listings|subjects|trail)|/clerk/listings/\{reference\}(/[a-z-]+)?|)"
     ),

@@ -1,5 +1,6 @@
 """What an agreement needs to know of a catalogue's preset. The catalogue itself is data files of the nodes."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,23 @@ Kind = Literal["listing", "rating", "positive", "points"]
 
 # Ranks of a legal basis, the lowest first.
 RANKS: tuple[Rank, ...] = ("local-regulation", "central-policy", "regulation", "law")
+
+
+_PROHIBITED = re.compile(
+    r"(^|-)(speech|speak|opinion|petition|protest|demonstrat|complain|assembl|associat|trade-union|political"
+    r"|religio|faith|belief|church|mosque|ethnic|racial|race$|race-|nationalit"
+    r"|health|medical|illness|disease|disab|genetic|genom|dna|biometr"
+    r"|purchas|shopping|social-contact|friend|relativ|famil|neighbo|acquaint|peer)"
+)
+
+
+def names_prohibited_ground(name: str) -> bool:
+    """Whether the id of a ground or register names what nobody is listed for.
+
+    That is speech, petition, association, religion, ethnicity, health or genetic data, purchases, social contacts or
+    evaluation by peers. It reads the words of the id, in English: another name or language remains for those who sign.
+    """
+    return _PROHIBITED.search(name) is not None
 
 
 @dataclass(frozen=True)

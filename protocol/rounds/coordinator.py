@@ -7,6 +7,7 @@ the same sizes and the same work.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from protocol import codec, labels
 from protocol.agreement.rules import outcome
@@ -227,11 +228,13 @@ def decide(party: Party, session: Session, lanes: Sequence[tuple[int, ...]], now
     """Apply the rules to each subject's lanes and sign one decision each; nothing else leaves C."""
     requester = session.requester
     implements = party.terms.agreement.requester(requester).implements
+    # The question's day, not that of C's clock: a moratorium that ends at midnight ends for all parties at once.
+    day = datetime.fromtimestamp(session.ask.header.issued, UTC).date()
     decisions = []
     for subject, values in enumerate(lanes):
         effects = {
             item.measure: Effect.DISPUTED if item.disputed else Effect.APPLIES
-            for item in outcome(party.terms.agreement, party.terms.layout(requester), values, requester)
+            for item in outcome(party.terms.agreement, party.terms.layout(requester), values, requester, day)
         }
         body = Decision(
             subject=subject,
@@ -248,6 +251,7 @@ def decide(party: Party, session: Session, lanes: Sequence[tuple[int, ...]], now
             m=session.m,
             now=now,
             expires=now + party.terms.decision_seconds,
+            answers=session.ask.hash,
         )
         decisions.append(write(header, body, party.signing_key))
     return party.reply(Decide(tuple(decisions)), session.look, now)

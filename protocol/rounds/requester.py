@@ -1,10 +1,11 @@
 """The requester's rounds: pseudonyms from the keyholders, then one question for all agencies.
 
-`evaluate → pseudonyms`, then `ask → decisions`. States stay with the requester; only the bytes travel. An agency that
-seals its register takes the first round with the purpose SEAL.
+`evaluate → pseudonyms`, then `ask → decisions`. States stay with the requester; only the bytes travel. Of a question
+about one subject they give the `evidence` that the decision is about it. An agency that seals its register takes the
+first round with the purpose SEAL.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from protocol import labels, oprf
@@ -18,10 +19,12 @@ from protocol.errors import (
     IndeterminateError,
     PeerError,
     SignatureError,
+    UsageError,
 )
 from protocol.group import Element, Scalar, decode_element, random_scalar
 from protocol.hpke import seal
-from protocol.messages import PREFIX_BYTES, Ask, Decide, Decision, Evaluate, Evaluated, Look, SealedAsk
+from protocol.identifiers import Identifier, to_bytes
+from protocol.messages import PREFIX_BYTES, Ask, Decide, Decision, Evaluate, Evaluated, Evidence, Look, SealedAsk
 from protocol.rounds.party import AGENCIES, KEYHOLDERS, Party
 from protocol.sealing import (
     NONCE_BYTES,
@@ -70,7 +73,7 @@ def evaluate(
     return Blinding(read(data, Evaluate), tuple(inputs), blinds, salt), data
 
 
-def accept(party: Party, state: Blinding, keyholder: str, reply: bytes, now: int) -> tuple[Element, ...]:
+def accept(party: Party, state: Blinding, keyholder: str, reply: bytes, now: int) -> Evaluated:
     """Verify one keyholder's reply and its proof against the keyholder's public share K_j.
 
     Raises:
@@ -80,11 +83,20 @@ def accept(party: Party, state: Blinding, keyholder: str, reply: bytes, now: int
     evaluated = tuple(map(decode_element, message.body.elements))
     blinded = tuple(map(decode_element, state.request.body.blinded))
     oprf.verify(party.terms.oprf_share(keyholder), blinded, evaluated, message.body.proof)
-    return evaluated
+    return message.body
 
 
 def pseudonyms(party: Party, state: Blinding, reply: bytes, now: int) -> tuple[bytes, ...]:
     """Verify the replies {keyholder: evaluated} that C passed on, and come to t_a (64 bytes) for each input.
+
+    Raises:
+        DecodeError, IndeterminateError: see `evaluations`.
+    """
+    return unblind(party, state, evaluations(party, state, reply, now))
+
+
+def evaluations(party: Party, state: Blinding, reply: bytes, now: int) -> dict[str, Evaluated]:
+    """Verify the replies {keyholder: evaluated} that C passed on; returns t of them, those of the lowest indices.
 
     Any t that verify suffice, whoever else answered wrongly.
 
@@ -98,18 +110,24 @@ def pseudonyms(party: Party, state: Blinding, reply: bytes, now: int) -> tuple[b
         set(replies) <= set(party.terms.keyholders) and all(isinstance(reply, bytes) for reply in replies.values())
     ):
         raise DecodeError("not a map of keyholders' replies")
-    accepted: dict[int, tuple[Element, ...]] = {}
+    accepted: dict[str, Evaluated] = {}
     failed = set()
-    for keyholder, evaluated in replies.items():
+    for keyholder in sorted(replies, key=party.terms.keyholder_index):
         try:
-            accepted[party.terms.keyholder_index(keyholder)] = accept(party, state, keyholder, evaluated, now)
+            accepted[keyholder] = accept(party, state, keyholder, replies[keyholder], now)
         except (DecodeError, HeaderError, SignatureError, ExpiredError):
             failed.add(COORDINATOR)  # it verified as much before it passed the reply on
         except PeerError:
             failed.add(keyholder)  # which signed what is wrong
     if len(accepted) < party.terms.threshold:
         raise IndeterminateError(failed or [COORDINATOR], "no quorum of right evaluations: wrong from")
-    return oprf.finalize(state.inputs, state.blinds, oprf.combine(accepted, party.terms.threshold))
+    return {keyholder: accepted[keyholder] for keyholder in list(accepted)[: party.terms.threshold]}
+
+
+def unblind(party: Party, state: Blinding, quorum: Mapping[str, Evaluated]) -> tuple[bytes, ...]:
+    """Come to t_a (64 bytes) for each input from a quorum's verified evaluations."""
+    elements = {party.terms.keyholder_index(it): tuple(map(Element, body.elements)) for it, body in quorum.items()}
+    return oprf.finalize(state.inputs, state.blinds, oprf.combine(elements, party.terms.threshold))
 
 
 def ask(
@@ -152,6 +170,26 @@ def decisions(party: Party, question: Question, reply: bytes, now: int) -> tuple
     )
 
 
+def evidence(subject: Identifier, state: Blinding, quorum: Mapping[str, Evaluated], question: Question) -> Evidence:
+    """What ties the decision of a question about one subject to it (`certificate.verify_evidence`), from both rounds.
+
+    Raises:
+        UsageError: the rounds were not about exactly this subject.
+    """
+    if state.inputs != (to_bytes(subject),) or len(question.prefixes) != 1:
+        raise UsageError("evidence is of a question about exactly one subject, and of that one")
+    (prefix,), (sigma,), (blind,) = question.prefixes, question.look.body.sigmas, state.blinds
+    return Evidence(
+        scheme=subject.scheme,
+        value=subject.value,
+        blind=blind,
+        evaluations={keyholder: body.elements[0] + body.proof for keyholder, body in quorum.items()},
+        nonce=question.nonce,
+        prefix=i2osp(prefix, PREFIX_BYTES),
+        sigma=sigma,
+    )
+
+
 def _check_decision(party: Party, question: Question, subject: int, data: bytes, now: int) -> Signed[Decision]:
     try:
         decision = read(data, Decision)
@@ -160,7 +198,12 @@ def _check_decision(party: Party, question: Question, subject: int, data: bytes,
         raise DecisionError("a decision is not signed by the coordinator") from error
     header, body = decision.header, decision.body
     expected = replace(
-        question.ask.header, sender=COORDINATOR, audience=party.id, issued=header.issued, expires=header.expires
+        question.ask.header,
+        sender=COORDINATOR,
+        audience=party.id,
+        issued=header.issued,
+        expires=header.expires,
+        answers=question.ask.hash,
     )
     if header != expected:
         raise DecisionError("a decision answers another question")

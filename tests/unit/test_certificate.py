@@ -23,7 +23,9 @@ DAY = 86_400
 def decision(**changed: Any) -> tuple[Header, Decision]:
     """A decision such as the coordinator signs, with some fields changed."""
     coordinator = party(COORDINATOR, federation())
-    header = coordinator.header(audience=REQUESTER, session=bytes(16), purpose=PURPOSE, m=1, now=NOW, expires=NOW + DAY)
+    header = coordinator.header(
+        audience=REQUESTER, session=bytes(16), purpose=PURPOSE, m=1, now=NOW, expires=NOW + DAY, answers=bytes(32)
+    )
     body = Decision(subject=0, measures={"exclude": 2, "scrutinise": 0}, agencies=5, binding=bytes(32))
     in_header = {name: value for name, value in changed.items() if hasattr(header, name)}
     return replace(header, **in_header), replace(body, **{k: v for k, v in changed.items() if k not in in_header})
@@ -55,7 +57,8 @@ def test_it_verifies_until_it_expires() -> None:
         ({"version": 2}, "another agreement"),
         ({"epoch": 2}, "another agreement"),
         ({"sender": REQUESTER}, "another agreement"),
-        ({"answers": bytes(32)}, "another agreement"),
+        ({"answers": b""}, "which question"),
+        ({"answers": bytes(31)}, "which question"),
         ({"audience": "tax"}, "no requester"),
         ({"audience": "bank"}, "measures"),
         ({"measures": {"exclude": 2}}, "measures"),

@@ -77,6 +77,7 @@ SEALED: dict[str, type] = {
     "sealed-ask": messages.SealedAsk,
     "sealed-answer": messages.SealedAnswer,
     "sealed-access": messages.SealedAccess,
+    "evidence": messages.Evidence,
 }
 KINDS: dict[str, type] = {"header": Header, "roster": Roster, **SEALED} | {
     kind.TYPE: kind for _, kind in inspect.getmembers(messages, inspect.isclass) if hasattr(kind, "TYPE")

@@ -194,7 +194,11 @@ def _decided(doors: Doors, decisions: Decisions) -> list[str]:
 
     def signed(decision: Decision, **changes: Any) -> bytes:
         header = replace(
-            asked.header, sender=COORDINATOR, audience=requester.id, expires=now + doors.terms.decision_seconds
+            asked.header,
+            sender=COORDINATOR,
+            audience=requester.id,
+            expires=now + doors.terms.decision_seconds,
+            answers=asked.hash,
         )
         data = write(replace(header, **changes), decision, coordinator.signing_key)
         return coordinator.reply(Decide((data,)), question.look, now)

@@ -1,6 +1,6 @@
 """How the requester takes its pseudonyms from keyholders' evaluations, and whom it names when they are wrong."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from tests.parties import AGENCIES, NOW, REQUESTER, forged
 from tests.unit.rounds.steps import LISTED, QUORUM, UNLISTED, blinded, evaluated, joint, key
 
 
-def accept(reply: bytes, holder: str = "tax") -> Sequence[bytes]:
+def accept(reply: bytes, holder: str = "tax") -> Evaluated:
     return requester.accept(joint().parties[REQUESTER], blinded()[0], holder, reply, NOW)
 
 
