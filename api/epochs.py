@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from api.founding import read_terms
 from api.home import next_roster, previous_roster
 from api.logs import described, log
 from api.settings import Settings
 from protocol.agreement.model import MAX_CANONICAL
 from protocol.agreement.roster import LIMIT
-from protocol.agreement.terms import Terms
 from protocol.codec import decode
 from protocol.envelope import Envelope
 from protocol.errors import AgreementError, DecodeError, PeerError
@@ -127,7 +127,7 @@ class Epochs(Generic[T]):
     def _part(self, held: _Held[T], roster: bytes) -> tuple[int, T]:
         if (number := held.epochs.get(roster)) is not None:
             return number, held.parts[number]
-        terms = Terms.from_bytes(roster)
+        terms = read_terms(roster)
         return terms.roster.epoch, self._build(self._settings.in_epoch(terms))
 
 

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
@@ -13,7 +14,8 @@ from api.primes import Progress, find_primes
 from api.setup import Established, Secrets, establish
 from nodes.catalogue import load_catalogue
 from protocol.agreement.model import Agreement, parse
-from protocol.agreement.terms import terms_to_bytes
+from protocol.agreement.presets import Preset
+from protocol.agreement.terms import Terms, terms_to_bytes
 from protocol.agreement.validator import validate
 from protocol.labels import SUITE
 
@@ -28,8 +30,19 @@ def read_agreement(text: str) -> Agreement:
         InvalidAgreementError: with every violation.
     """
     agreement = parse(text)
-    validate(agreement, {preset: entry.facts() for preset, entry in load_catalogue().items()})
+    validate(agreement, _presets())
     return agreement
+
+
+def read_terms(data: bytes) -> Terms:
+    """Read an epoch's terms as every party does before it serves them: no signature makes a bad agreement good.
+
+    Raises:
+        DecodeError, AgreementError, ModulusError: not canonical, does not verify, or breaks a rule of the validator.
+    """
+    terms = Terms.from_bytes(data)
+    validate(terms.agreement, _presets())
+    return terms
 
 
 def found(directory: Path, text: str, passphrase: str | None, progress: Progress) -> Agreement:
@@ -63,6 +76,10 @@ def establish_epoch(agreement: Agreement, epoch: int, progress: Progress) -> Est
     primes = find_primes(bits // 2, progress)
     progress("generating keys", 0, None)
     return establish(agreement, epoch, primes, secrets.token_bytes, int(time.time()))
+
+
+def _presets() -> Mapping[str, Preset]:
+    return {preset: entry.facts() for preset, entry in load_catalogue().items()}
 
 
 def _settle(home: Home, party: str, agreement: Agreement, held: Secrets, passphrase: str | None) -> None:

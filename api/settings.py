@@ -16,6 +16,7 @@ from pydantic_settings import (
 )
 
 from api import keystore
+from api.founding import read_terms
 from api.home import keys_path, read_urls
 from api.setup import Secrets
 from protocol.agreement.terms import Terms
@@ -66,7 +67,7 @@ class Settings(BaseSettings):
     @cached_property
     def terms(self) -> Terms:
         """The verified terms: those of the current epoch, unless `in_epoch` gave others."""
-        return Terms.from_bytes(self.roster.read_bytes())
+        return read_terms(self.roster.read_bytes())
 
     def in_epoch(self, terms: Terms) -> "Settings":
         """The same settings for another epoch of the agreement."""

@@ -8,6 +8,7 @@ not a malicious one that spares them.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
 from typing import Final
 
 from federation.requester import Requester
@@ -27,10 +28,10 @@ FIRST_PAUSE, LAST_PAUSE = 1, 300
 """Seconds between attempts that fail: doubled each time, so that a day of them stays within the nodes' 300 checks."""
 
 
-def known_answers(terms: Terms, requester: str) -> list[tuple[str, Identifier, Mapping[str, int]]]:
-    """What every canary must bring: whose it is (C for nobody's), the identifier, and the effect of each measure.
+def known_answers(terms: Terms, requester: str, day: date) -> list[tuple[str, Identifier, Mapping[str, int]]]:
+    """What every canary must bring on a day: whose it is (C for nobody's), the identifier, each measure's effect.
 
-    Two agencies whose ids differ by a hyphen share a canary; both list it.
+    Two agencies whose ids differ by a hyphen share a canary; both list it. No moratorium on a register concerns one.
     """
     agreement, layout = terms.agreement, terms.layout(requester)
     vectors = {
@@ -42,7 +43,7 @@ def known_answers(terms: Terms, requester: str) -> list[tuple[str, Identifier, M
         listed = [values for agency, values in vectors.items() if canary(agency) == canary(name)]
         sums = [sum(lane) for lane in zip(*listed, strict=True)] or [0] * len(layout.lanes)
         effects = dict.fromkeys(agreement.requester(requester).implements, int(Effect.NONE))
-        for measure in outcome(agreement, layout, sums, requester):
+        for measure in outcome(agreement, layout, sums, requester, day):
             effects[measure.measure] = Effect.DISPUTED if measure.disputed else Effect.APPLIES
         answers.append((COORDINATOR if name == NOBODY else name, canary(name), effects))
     return answers
@@ -56,7 +57,8 @@ class CanaryWatch:
     ) -> None:
         self._requester = requester
         self._transport = transport
-        self._known = known_answers(terms, party)
+        self._terms = terms
+        self._party = party
         self._clock = clock
         self._lock = asyncio.Lock()
         self._right_until = 0
@@ -98,17 +100,23 @@ class CanaryWatch:
         """Expect an answer soon: a question was decided, or whoever was away may be back."""
         self._retry_at, self._pause = 0, FIRST_PAUSE
 
+    def _known(self) -> list[tuple[str, Identifier, Mapping[str, int]]]:
+        today = datetime.fromtimestamp(self._clock(), UTC).date()
+        return known_answers(self._terms, self._party, today)
+
     async def _ask(self, patience: float) -> IndeterminateError | None:
+        before = self._known()
         try:
             async with asyncio.timeout(patience):
-                decisions = await self._requester.check([subject for _, subject, _ in self._known], CANARY, CANARY)
+                decisions = await self._requester.check([subject for _, subject, _ in before], CANARY, CANARY)
         except IndeterminateError as error:
             return error
         except (PeerError, TimeoutError):
             return IndeterminateError([COORDINATOR])
+        # If midnight passed meanwhile, the question's day was one of the two.
         wrong = [
             name
-            for (name, _, effects), decision in zip(self._known, decisions, strict=True)
-            if decision.body.measures != effects
+            for (name, _, old), (_, _, new), decision in zip(before, self._known(), decisions, strict=True)
+            if decision.body.measures not in (old, new)
         ]
         return IndeterminateError(wrong, "canaries answered wrongly by") if wrong else None

@@ -13,6 +13,7 @@ from nodes.catalogue import CatalogueEntry, Ground
 from nodes.life import Act, Transition, TransitionError, earliest_repair
 from nodes.lifecycle import Clock, Record, last_day, state, term_start, window_end
 from nodes.listings import UnknownListingError, ground_of
+from protocol.agreement.limits import condition
 from protocol.agreement.model import Agreement
 
 WAYS: Final[Mapping[str, Act]] = {
@@ -163,7 +164,7 @@ def seen_by(agreement: Agreement, register: str, ground: Ground) -> list[dict[st
     """
     if ground.effect == "none":
         return []
-    named = {rule.measure for rule in agreement.rules if register in rule.when.registers}
+    named = {rule.measure for rule in agreement.rules if register in condition(agreement, rule)}
     return [
         {
             "measure": measure.id,

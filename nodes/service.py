@@ -12,9 +12,11 @@ from datetime import UTC, date, datetime
 from nodes.catalogue import CatalogueEntry
 from nodes.life import Act, Author, Transition, apply
 from nodes.lifecycle import Life, Record
+from nodes.listings import Listing
 from nodes.rights import encoded, subject_file
 from nodes.standing import standings
 from nodes.storage.listings import Entry, ListingStore
+from protocol.agreement.limits import listing_is_suspended
 from protocol.codec import Random
 from protocol.dkg import KeyShare
 from protocol.errors import DecodeError, IndeterminateError, NotGrantedError
@@ -175,7 +177,12 @@ class Node:
     def _standings(self, entry: Entry, today: date) -> list[Standing]:
         if entry.is_canary:
             return self._canary
-        return standings(entry.records, self._entries, today)
+        agreement = self._party.terms.agreement
+
+        def suspends(listing: Listing) -> bool:
+            return listing_is_suspended(agreement, listing.register, listing.subject_kind, today)
+
+        return standings(entry.records, self._entries, today, suspends)
 
     def _keyholder_shares(self) -> Shares:
         if self._shares is None:

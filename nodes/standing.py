@@ -5,19 +5,28 @@ is reached; of ratings and points only the latest counts; what stays at home nev
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final
 
 from nodes.catalogue import CatalogueEntry, Ground
 from nodes.lifecycle import Record, State, standing_apart_from_term, state
-from nodes.listings import ground_of
+from nodes.listings import Listing, ground_of
 from protocol.lanes import Standing
 
 _EFFECTIVE: Final = frozenset({State.ACTIVE, State.DISPUTED})
 
 
-def standings(records: Iterable[Record], entries: Mapping[str, CatalogueEntry], today: date) -> list[Standing]:
+Suspends = Callable[[Listing], bool]
+"""Whether a moratorium takes a listing's effect."""
+
+
+def standings(
+    records: Iterable[Record],
+    entries: Mapping[str, CatalogueEntry],
+    today: date,
+    suspends: Suspends = lambda _: False,
+) -> list[Standing]:
     """The standings of one subject's records on a day; `entries` are the agency's registers' catalogue entries.
 
     A register that is not among them is none of this agreement's, and has no effect in it.
@@ -27,13 +36,17 @@ def standings(records: Iterable[Record], entries: Mapping[str, CatalogueEntry], 
         if record.listing.register in entries:
             by_register[record.listing.register].append(record)
     return [
-        standing for register, own in by_register.items() for standing in _of_register(own, entries[register], today)
+        standing
+        for register, own in by_register.items()
+        for standing in _of_register(own, entries[register], today, suspends)
     ]
 
 
-def _of_register(records: Sequence[Record], entry: CatalogueEntry, today: date) -> list[Standing]:
+def _of_register(records: Sequence[Record], entry: CatalogueEntry, today: date, suspends: Suspends) -> list[Standing]:
     if entry.kind in {"rating", "points"}:
         records = _latest(records, entry, today)
+    # After the latest is known: an older rating must not come back because a moratorium takes the newer one out.
+    records = [record for record in records if not suspends(record.listing)]
     counted: dict[str, tuple[Ground, list[Record]]] = {}
     found = []
     for record in records:

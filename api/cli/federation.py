@@ -16,10 +16,11 @@ from api.cli.terminal import progress_bar, stop
 from api.founding import found, read_agreement
 from api.home import Home
 from api.launcher import Launcher, LaunchError
+from protocol.agreement.model import schema
 from protocol.agreement.terms import Terms
 from protocol.agreement.violation import InvalidAgreementError
-from protocol.certificate import verify
-from protocol.errors import DecisionError, PeerError
+from protocol.certificate import verify, verify_standing
+from protocol.errors import PeerError
 from protocol.messages import Effect
 
 PASSPHRASE = "CONCORDAT_PASSPHRASE"  # noqa: S105  # a variable's name
@@ -99,12 +100,18 @@ def validate_agreement(file: Annotated[Path, typer.Argument(metavar="FILE", help
     typer.echo("the agreement breaks no rule")
 
 
+@agreement_app.command("schema")
+def show_schema() -> None:
+    """Print the agreement's JSON Schema, by which editors complete and check its YAML."""
+    typer.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
+
+
 @certificate_app.command("verify")
 def verify_certificate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate, or an answer that holds one, as JSON.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate or an answer with one, as JSON.")],
     roster: Annotated[Path, typer.Option("--roster", help="The federation's agreement.roster.")],
 ) -> None:
-    """Verify a decision offline."""
+    """Verify a decision offline; says whom it concerns if the certificate has the evidence of it."""
     try:
         terms = Terms.from_bytes(_bytes(roster))
     except PeerError as error:
@@ -113,15 +120,21 @@ def verify_certificate(
         document = json.loads(_text(file))
     except ValueError:
         stop(BAD_INPUT, "FILE: not JSON")
-    if isinstance(document, dict) and "certificate" in document:
-        document = document["certificate"]
+    now, about = int(time.time()), "nobody that it names: it is without evidence"
     try:
-        decision = verify(terms, document, int(time.time()))
-    except DecisionError as error:
+        match document:
+            case {"standing": standing} | ({"certificate": _, "evidence": _} as standing):
+                decision, subject = verify_standing(terms, standing, now)
+                about = f"{subject.scheme}:{subject.value}"
+            case {"certificate": certificate} | certificate:
+                decision = verify(terms, certificate, now)
+    except PeerError as error:
         stop(BAD_INPUT, f"FILE: {error}")
     header, body = decision.header, decision.body
     typer.echo(f"valid: a decision for {header.audience} under {header.agreement}, version {header.version}")
+    typer.echo(f"about: {about}")
     typer.echo(f"session {header.session.hex()}, as of {_time(header.issued)}, valid until {_time(header.expires)}")
+    typer.echo(f"decided: {', '.join(sorted(body.measures))}")
     typer.echo(f"applies: {', '.join(body.having(Effect.APPLIES)) or 'no measure'}")
     typer.echo(f"disputed: {', '.join(body.having(Effect.DISPUTED)) or 'none'}")
 

@@ -26,6 +26,7 @@ from nodes.register import Register
 from nodes.storage.listings import ListingStore
 from protocol.agreement.roster import COORDINATOR
 from protocol.errors import (
+    AgreementError,
     BucketOverflowError,
     ConcordatError,
     IdentifierError,
@@ -103,6 +104,8 @@ def opened(opening: Callable[[], T]) -> T:
         return opening()
     except OverlayError as error:
         stop(BAD_INPUT, f"the agency's catalogue.yaml: {error}")
+    except AgreementError as error:
+        stop(BAD_INPUT, f"the agreement or its roster does not hold: {error}")
     except (OSError, ConcordatError) as error:
         reason = "not there" if isinstance(error, OSError) else str(error)
         stop(BAD_INPUT, f"the agency's keys do not open: {reason}")

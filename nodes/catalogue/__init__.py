@@ -31,6 +31,14 @@ def load_catalogue() -> Mapping[str, CatalogueEntry]:
 def own_entries(
     agreement: Agreement, agency_id: str, catalogue: Mapping[str, CatalogueEntry]
 ) -> Mapping[str, CatalogueEntry]:
-    """The catalogue entries of the registers that an agency brings into an agreement, by register id."""
+    """The catalogue entries of the registers that an agency brings into an agreement, by register id.
+
+    Whom the agreement is not about, they do not list: it would count for nothing there.
+    """
     own = next(agency for agency in agreement.agencies if agency.id == agency_id)
-    return MappingProxyType({register.id: catalogue[register.preset] for register in own.registers})
+    return MappingProxyType({register.id: _about(agreement, catalogue[register.preset]) for register in own.registers})
+
+
+def _about(agreement: Agreement, entry: CatalogueEntry) -> CatalogueEntry:
+    kinds = tuple(kind for kind in entry.subject_kinds if kind in agreement.subject_kinds)
+    return entry if kinds == entry.subject_kinds else entry.model_copy(update={"subject_kinds": kinds})

@@ -3,7 +3,8 @@
 A figure never stands alone: beside it is the published rule it comes from, or the words "assumed default". What the
 system makes impossible is checked here, and no overlay gets round it. Prohibited grounds (speech, petition,
 association, religion, ethnicity, health or genetic data, purchases, social contacts, peer evaluation) cannot be
-expressed: a ground is one that a data file of this package names, and neither an overlay nor a row brings another.
+expressed: a ground is one that a data file of this package names, none of these may name it so, and neither an overlay
+nor a row brings another.
 """
 
 from datetime import date, timedelta
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from nodes.dates import months_after
 from protocol.agreement.model import Effect, Id, Rank, Severity, SubjectKind, Text
-from protocol.agreement.presets import MAX_MONTHS, RANKS, Kind, Preset
+from protocol.agreement.presets import MAX_MONTHS, RANKS, Kind, Preset, names_prohibited_ground
 from protocol.lanes import MAX_POINTS
 
 ASSUMED: Final = "assumed default"
@@ -103,6 +104,13 @@ class Ground(_Frozen):
     max_term: Term
     counted: Counted | None = None
     points: Points | None = None
+
+    @field_validator("id")
+    @classmethod
+    def _is_not_prohibited(cls, ground_id: str) -> str:
+        if names_prohibited_ground(ground_id):
+            raise ValueError("a prohibited ground")
+        return ground_id
 
     @model_validator(mode="after")
     def _is_bounded(self) -> Self:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from protocol.agreement.limits import condition as counted
 from protocol.agreement.model import Agreement, When
 from protocol.lanes import Lane, LaneKind, LaneLayout
 
@@ -12,7 +13,8 @@ def layout(agreement: Agreement, requester: str) -> LaneLayout:
     Only rules for measures that the requester implements have lanes: for a measure that it may not impose, agencies
     send nothing that could be opened. The rules of incentives count positive records, all others listings, in lanes of
     their own even where they name the same registers. A condition has one count and one disputed lane of its polarity,
-    a weight lane if such a rule on it has `min_weight`, and a points lane if one has `min_points`.
+    a weight lane if such a rule on it has `min_weight`, and a points lane if one has `min_points`. What agencies opted
+    out of is in no condition (`protocol.agreement.limits`).
 
     Raises:
         NotGrantedError: the agreement names no such requester.
@@ -24,8 +26,9 @@ def layout(agreement: Agreement, requester: str) -> LaneLayout:
     for rule in agreement.rules:
         if rule.measure in polarity:
             positive = polarity[rule.measure]
-            conditions.setdefault((rule.when.condition, positive), []).append(rule.when)
-            named[positive].update(rule.when.condition)
+            condition = counted(agreement, rule)
+            conditions.setdefault((condition, positive), []).append(rule.when)
+            named[positive].update(condition)
     lanes: list[Lane] = []
     for (condition, positive), whens in conditions.items():
         kinds = [LaneKind.COUNT, LaneKind.DISPUTED]

@@ -130,17 +130,29 @@ class When(_Document):
     min_weight: int | None = Field(default=None, ge=1, le=MAX_WEIGHT)
     min_points: int | None = Field(default=None, ge=1, le=MAX_POINTS)
 
-    @property
-    def condition(self) -> tuple[str, ...]:
-        """The registers as a set, sorted: rules over the same registers share their lanes."""
-        return tuple(sorted(set(self.registers)))
-
 
 class Rule(_Document):
     """A measure and when it applies; several rules may name one measure, and any of them suffices."""
 
     measure: Id
     when: When
+
+
+class OptOut(_Document):
+    """An agency whose registers do not feed the rules of a measure."""
+
+    agency: Id
+    measure: Id
+
+
+class Moratorium(_Document):
+    """Registers or measures without effect until a day, that day included; registers perhaps for some subjects only."""
+
+    registers: tuple[Id, ...] | None = Field(default=None, min_length=1)
+    measures: tuple[Id, ...] | None = Field(default=None, min_length=1)
+    subject_kinds: tuple[SubjectKind, ...] | None = Field(default=None, min_length=1)
+    until: date
+    legal_basis: Text
 
 
 class Agreement(_Document):
@@ -162,6 +174,8 @@ class Agreement(_Document):
     requesters: tuple[Requester, ...] = Field(min_length=1)
     measures: tuple[Measure, ...] = Field(min_length=1, max_length=64)
     rules: tuple[Rule, ...] = Field(min_length=1)
+    opt_outs: tuple[OptOut, ...] | None = Field(default=None, min_length=1)
+    moratoria: tuple[Moratorium, ...] | None = Field(default=None, min_length=1)
     validity_of_decision: Period
 
     @property
@@ -199,6 +213,11 @@ def parse(text: str) -> Agreement:
     except (yaml.YAMLError, ValueError, RecursionError):
         raise _unreadable("not plain YAML") from None
     return _checked(document)
+
+
+def schema() -> dict[str, Any]:
+    """The agreement's form as JSON Schema, for editors; what fields demand of each other only the validator knows."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Agreement.model_json_schema()
 
 
 def canonical(agreement: Agreement) -> bytes:

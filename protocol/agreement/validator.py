@@ -2,9 +2,9 @@
 
 The model has refused what a single field can show. Here stand the demands of fields on each other, and those things
 that the system makes impossible and that an agreement can show: a restriction from points, a measure graver than its
-grounds, a ground that no preset of the catalogue has, an agency without competence or outside its territory, the denial
-of basic services. A measure for anybody but the listed subject needs no rule: the model has no field for it. Human
-review is computed.
+grounds, a ground that no preset of the catalogue has or that is prohibited, an agency without competence or outside its
+territory, the denial of basic services. A measure for anybody but the listed subject needs no rule: the model has no
+field for it. Human review is computed.
 """
 
 import re
@@ -13,9 +13,10 @@ from datetime import date, timedelta
 from itertools import chain
 
 from protocol.agreement.layout import feeders, layout
+from protocol.agreement.limits import condition
 from protocol.agreement.model import Agency, Agreement, Measure, Register, Rule
 from protocol.agreement.parameters import bucket_bits, bucket_size
-from protocol.agreement.presets import MAX_MONTHS, RANKS, Preset
+from protocol.agreement.presets import MAX_MONTHS, RANKS, Preset, names_prohibited_ground
 from protocol.agreement.terms import ACCESS, CANARY, SEAL
 from protocol.agreement.violation import InvalidAgreementError, Violation
 from protocol.lanes import MAX_WIDTH
@@ -33,6 +34,10 @@ _BASIC_SERVICES = re.compile(
     r"|health|medic|hospital|clinic|doctor"
     r"|housing|home|shelter|evict|dwelling"
     r"|wage|salar|pay$|pay-|payroll|pension)"
+)
+# Written together or cut up by hyphens: the words that are part of no other.
+_BASIC_SERVICES_WITHIN = re.compile(
+    "school|educat|tuition|kindergarten|utilities|electricit|hospital|healthcare|salary|salaries|payroll"
 )
 
 Catalogue = Mapping[str, Preset]
@@ -58,6 +63,8 @@ def violations(agreement: Agreement, catalogue: Catalogue) -> tuple[Violation, .
             _registers(agreement, catalogue),
             _measures(agreement),
             _rules(agreement, catalogue),
+            _opt_outs(agreement),
+            _moratoria(agreement),
             _lanes(agreement),
         )
     )
@@ -115,6 +122,13 @@ def _registers(agreement: Agreement, catalogue: Catalogue) -> Iterator[Violation
     ]
     yield from _distinct((f"{path}.id", register.id) for path, _, register in registers)
     for path, agency, register in registers:
+        if names_prohibited_ground(register.id):
+            yield Violation(
+                f"{path}.id",
+                "no register lists speech, petition, association, religion, ethnicity, health or genetic data, "
+                "purchases, social contacts or what peers think",
+                "remove it; if it lists none of these, name it otherwise",
+            )
         if register.territory not in {None, NATIONAL, agreement.territory} and agreement.territory != NATIONAL:
             yield Violation(f"{path}.territory", "a register lies within the agreement's territory", "leave it out")
         if preset := catalogue.get(register.preset):
@@ -165,7 +179,9 @@ def denies_basic_service(measure: Measure) -> bool:
     name or language: that remains for the agencies that sign. It does not read the notice, which may well name a
     ground ("wage arrears") or a service that stays untouched. Notices and incentives deny nothing.
     """
-    return measure.effect == "restriction" and _BASIC_SERVICES.search(measure.id) is not None
+    return measure.effect == "restriction" and bool(
+        _BASIC_SERVICES.search(measure.id) or _BASIC_SERVICES_WITHIN.search(measure.id.replace("-", ""))
+    )
 
 
 def _rules(agreement: Agreement, catalogue: Catalogue) -> Iterator[Violation]:
@@ -174,10 +190,10 @@ def _rules(agreement: Agreement, catalogue: Catalogue) -> Iterator[Violation]:
     for number, rule in enumerate(agreement.rules):
         path, when = f"rules[{number}]", rule.when
         yield from _named(f"{path}.when.registers", when.registers, registers)
-        if when.min_agencies > len(feeders(agreement, when.condition)):
+        if when.min_agencies > len(feeders(agreement, condition(agreement, rule))):
             yield Violation(
                 f"{path}.when.min_agencies",
-                "so many agencies do not bring these registers",
+                "so many agencies do not bring these registers, or they opted out of the measure",
                 "lower it, or add registers",
             )
         if agreement.sieve and (when.min_agencies, when.min_weight, when.min_points) != (1, None, None):
@@ -209,6 +225,40 @@ def _proportionate(
             )
         if reads_points and preset.kind != "points":
             yield Violation(register_path, "this register carries no points", "remove it from the rule")
+
+
+def _opt_outs(agreement: Agreement) -> Iterator[Violation]:
+    """What an opt-out leaves of the rules is seen at the rules: each still has `min_agencies` to count."""
+    opt_outs = agreement.opt_outs or ()
+    agencies, measures = {agency.id for agency in agreement.agencies}, {measure.id for measure in agreement.measures}
+    for number, opt_out in enumerate(opt_outs):
+        path = f"opt_outs[{number}]"
+        for field, name, known in (("agency", opt_out.agency, agencies), ("measure", opt_out.measure, measures)):
+            if name not in known:
+                yield Violation(f"{path}.{field}", "not named in this agreement", "correct it, or remove the opt-out")
+        if opt_out in opt_outs[:number]:
+            yield Violation(path, "the agency has opted out of this measure already", "remove it")
+
+
+def _moratoria(agreement: Agreement) -> Iterator[Violation]:
+    registers = {register.id for agency in agreement.agencies for register in agency.registers}
+    measures, valid = {measure.id for measure in agreement.measures}, agreement.valid
+    for number, moratorium in enumerate(agreement.moratoria or ()):
+        path = f"moratoria[{number}]"
+        yield from _named(f"{path}.registers", moratorium.registers or (), registers)
+        yield from _named(f"{path}.measures", moratorium.measures or (), measures)
+        yield from _named(f"{path}.subject_kinds", moratorium.subject_kinds or (), agreement.subject_kinds)
+        if (moratorium.registers is None) == (moratorium.measures is None):
+            yield Violation(path, "a moratorium suspends either registers or measures", "name one of the two")
+        if moratorium.measures is not None and moratorium.subject_kinds is not None:
+            # Who decides knows no subject: only the agencies could leave some out, and they send no measures.
+            yield Violation(
+                f"{path}.subject_kinds",
+                "a measure is suspended for all subjects",
+                "leave it out, or suspend for these subjects the registers that the measure's rules name",
+            )
+        if not valid.from_ <= moratorium.until <= valid.until:
+            yield Violation(f"{path}.until", "a moratorium ends while the agreement is valid", "name such a day")
 
 
 def _lanes(agreement: Agreement) -> Iterator[Violation]:

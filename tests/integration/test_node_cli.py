@@ -155,7 +155,8 @@ class TestSteps:
         assert node(loaded, "dispute", *REGISTER, subject, ends=2)[0].startswith("SCHEME:VALUE")
 
     def test_who_leaves_an_opt_in_scheme_is_erased_from_it(self, tmp_path: Path) -> None:
-        scene = Scene(tmp_path / "federation", preset="civic-points")
+        rules = [{"measure": it, "when": {"registers": ["labour-register"]}} for it in ("exclude", "scrutinise")]
+        scene = Scene(tmp_path / "federation", preset="civic-points", rules=rules)
         balances = [entering(1, ground="enrolled", points=points, decision_ref=f"B {points}") for points in (10, 20)]
         for balance in balances:
             [line] = node(scene, "enter", *REGISTER, *balance)
@@ -259,7 +260,7 @@ class TestRefusals:
         assert len(loaded.references()) == 3
 
     def test_a_minor_is_never_listed(self, tmp_path: Path) -> None:
-        scene = Scene(tmp_path / "federation", preset="sanctions")
+        scene = Scene(tmp_path / "federation", preset="sanctions", subject_kinds=["legal", "natural"])
         born = f"110105{TODAY.year - 10}0101123"
         weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
         check = "10X98765432"[sum(int(digit) * weight for digit, weight in zip(born, weights, strict=True)) % 11]

@@ -1,16 +1,31 @@
 import hashlib
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
+import jsonschema_rs
 import pytest
+import yaml
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from api.cli import app
 from protocol import codec, labels
-from protocol.agreement.model import MAX_TEXT, Agreement, canonical, digest, from_canonical, parse
+from protocol.agreement.model import (
+    MAX_TEXT,
+    Agreement,
+    PlainLoader,
+    canonical,
+    digest,
+    from_canonical,
+    parse,
+    schema,
+)
 from protocol.agreement.violation import InvalidAgreementError
 from protocol.errors import AgreementError, DecodeError, NotGrantedError
 
+ROOT = Path(__file__).parents[2]
 TEXT = (Path(__file__).parent / "data/procurement.yaml").read_text()
 
 
@@ -29,7 +44,7 @@ def test_what_is_signed_reads_back_as_the_same_agreement() -> None:
     agreement = parse(TEXT)
     assert from_canonical(canonical(agreement)) == agreement
     assert agreement.version == 1
-    assert agreement.rules[1].when.condition == ("quality", "tax-default", "wage-arrears")
+    assert (agreement.opt_outs, agreement.moratoria) == (None, None)
     assert agreement.agencies[4].registers == ()
 
 
@@ -132,6 +147,56 @@ def test_every_field_out_of_form_is_reported_at_once() -> None:
         "version",
         "keyholders.threshold",
     ]
+
+
+LIMITED = (
+    TEXT
+    + """
+opt_outs: [{agency: tax, measure: extra-scrutiny}]
+moratoria:
+  - {registers: [wage-arrears], subject_kinds: [legal], until: 2027-01-31, legal_basis: s. 9}
+  - {measures: [extra-scrutiny], until: 2027-01-31, legal_basis: s. 9}
+"""
+)
+
+
+def test_limits_are_signed_and_their_absence_is_as_if_there_were_no_such_fields() -> None:
+    assert from_canonical(canonical(parse(LIMITED))) == parse(LIMITED)
+    assert digest(parse(LIMITED)) != digest(parse(TEXT))
+    assert not {"opt_outs", "moratoria"} & set(codec.decode(canonical(parse(TEXT)), 1 << 20))
+    for empty in ("opt_outs: []", "moratoria: []"):
+        assert paths(f"{TEXT}\n{empty}") == [empty.partition(":")[0]]
+
+
+def errors_by_schema(text: str) -> list[list[str | int]]:
+    document = yaml.load(text, PlainLoader)  # noqa: S506  # as `parse` reads it
+    return [error.instance_path for error in jsonschema_rs.validator_for(schema()).iter_errors(document)]
+
+
+def test_the_command_prints_the_schema_and_nothing_else() -> None:
+    printed = CliRunner().invoke(app, ["agreement", "schema"])
+    assert (printed.exit_code, json.loads(printed.stdout)) == (0, schema())
+
+
+@pytest.mark.parametrize("text", [TEXT, LIMITED, (ROOT / "api/demo/agreement.yaml").read_text()])
+def test_the_schema_accepts_what_the_model_accepts(text: str) -> None:
+    assert errors_by_schema(text) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at"),
+    [
+        ("sieve: false", "seive: false", []),
+        ("effect: notice", "effect: notice, relatives: [someone]", ["measures", 1]),
+        ("effect: notice", "effect: penalty", ["measures", 1, "effect"]),
+        ("validity_of_decision: 24h", "validity_of_decision: 24", ["validity_of_decision"]),
+        ("{agency: tax,", "{agency: tax, until: 2027-01-31,", ["opt_outs"]),
+        ("from: 2026-11-01, ", "", ["valid"]),
+    ],
+)
+def test_the_schema_refuses_what_the_model_refuses(old: str, new: str, at: list[str | int]) -> None:
+    assert errors_by_schema(LIMITED.replace(old, new, 1)) == [at]
+    assert paths(LIMITED.replace(old, new, 1))
 
 
 @pytest.mark.parametrize("field", ["relatives", "employees", "also_affects"])

@@ -71,6 +71,10 @@ def rule(measure_id: str, **when: Any) -> dict[str, Any]:
     return {"measure": measure_id, "when": {"registers": ["tax-default"]} | when}
 
 
+def moratorium(**fields: Any) -> dict[str, Any]:
+    return {"until": "2027-01-31", "legal_basis": "s. 9"} | fields
+
+
 def agency(number: int) -> dict[str, Any]:
     return {"id": f"a-{number}", "name": "A", "registers": [{"id": f"r-{number}", "preset": "debarment"}]}
 
@@ -98,6 +102,11 @@ VALID: list[dict[str, Any]] = [
     {"measures[+]": measure(severity="minor", max_months=3), "rules[+]": rule("x", registers=["designated"])}
     | {"agencies[3].registers[0].preset": "parking"},
     {"measures[+]": measure(id="school-fee-reminder"), "rules[+]": rule("school-fee-reminder")},
+    {"opt_outs": [{"agency": "market", "measure": "exclude-from-award"}]},
+    {"opt_outs": [{"agency": "tax", "measure": "extra-scrutiny"}, {"agency": "tax", "measure": "exclude-from-award"}]},
+    {"moratoria": [{"registers": ["quality", "designated"], "until": "2027-10-31", "legal_basis": "s"}]},
+    {"moratoria": [{"measures": ["extra-scrutiny"], "until": "2026-11-01", "legal_basis": "s"}]},
+    {"moratoria": [{"registers": ["quality"], "subject_kinds": ["legal"], "until": "2027-01-01", "legal_basis": "s"}]},
     {"measures[+]": measure(id="no-payment-holiday", effect="restriction"), "rules[+]": rule("no-payment-holiday")},
 ]
 
@@ -181,6 +190,34 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
         | {"agencies[3].registers[0].preset": "red-list"},
         ["rules[2].when.registers[0]"],
     ),
+    # limits
+    ({"opt_outs": [{"agency": "navy", "measure": "exile"}]}, ["opt_outs[0].agency", "opt_outs[0].measure"]),
+    ({"opt_outs": [{"agency": "tax", "measure": "extra-scrutiny"} for _ in range(2)]}, ["opt_outs[1]"]),
+    (
+        {
+            "opt_outs": [
+                {"agency": "tax", "measure": "extra-scrutiny"},
+                {"agency": "labour", "measure": "extra-scrutiny"},
+            ]
+        },
+        ["rules[1].when.min_agencies"],
+    ),
+    ({"moratoria": [moratorium()]}, ["moratoria[0]"]),
+    ({"moratoria": [moratorium(registers=["quality"], measures=["extra-scrutiny"])]}, ["moratoria[0]"]),
+    ({"moratoria": [moratorium(registers=["quality", "rumours"])]}, ["moratoria[0].registers[1]"]),
+    ({"moratoria": [moratorium(measures=["exile"])]}, ["moratoria[0].measures[0]"]),
+    ({"moratoria": [moratorium(registers=["quality"], subject_kinds=["natural"])]}, ["moratoria[0].subject_kinds[0]"]),
+    (
+        {"moratoria": [moratorium(measures=["extra-scrutiny"], subject_kinds=["legal"])]},
+        ["moratoria[0].subject_kinds"],
+    ),
+    ({"moratoria": [moratorium(registers=["quality"], until="2026-10-31")]}, ["moratoria[0].until"]),
+    ({"moratoria": [moratorium(registers=["quality"], until="2027-11-01")]}, ["moratoria[0].until"]),
+    # what no register lists
+    *(
+        ({"agencies[4].registers": [{"id": name, "preset": "debarment"}]}, ["agencies[4].registers[0].id"])
+        for name in ("petitioners", "religious-minority", "trade-union-members", "health-data", "peer-reviews")
+    ),
 ]
 
 
@@ -230,6 +267,9 @@ def test_lanes_wider_than_a_slot_are_refused() -> None:
         "withhold-wages",
         "stop-pay",
         "salary-freeze",
+        "noschooling",
+        "no-kinder-garten",
+        "cut-off-electri-city",
     ],
 )
 def test_a_restriction_of_a_basic_service_is_refused(measure_id: str) -> None:

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.agreement.layout import layout
-from protocol.agreement.model import Agency, Agreement, Effect, Measure, Register, Requester, Rule, When, parse
+from protocol.agreement.model import (
+    Agency,
+    Agreement,
+    Effect,
+    Measure,
+    Moratorium,
+    OptOut,
+    Register,
+    Requester,
+    Rule,
+    When,
+    parse,
+)
 from protocol.agreement.rules import MeasureOutcome, outcome
 from protocol.errors import LaneError, NotGrantedError
 from protocol.lanes import LaneLayout, Standing, check, decode, encode, vector
 
 EXAMPLE = parse((Path(__file__).parent / "data/procurement.yaml").read_text())
+DAY = date(2026, 11, 18)
 Standings = dict[str, list[Standing]]
 Vector = Callable[[LaneLayout, str, Iterable[Standing]], tuple[int, ...]]
 
@@ -44,10 +58,28 @@ thresholds = st.builds(
     min_weight=st.none() | st.integers(1, 12) | st.integers(250, 255),
     min_points=st.none() | st.integers(1, 300) | st.integers(65_000, 65_535),
 )
-agreements = st.lists(st.builds(Rule, measure=st.sampled_from(["m0", "m1", "m2"]), when=thresholds), max_size=4).map(
-    lambda rules: EXAMPLE.model_copy(
-        update={"agencies": AGENCIES, "measures": MEASURES, "requesters": REQUESTERS, "rules": tuple(rules)}
-    )
+measure_ids = st.sampled_from(sorted(EFFECTS))
+opt_out = st.builds(OptOut, agency=st.sampled_from(["a0", "a1", "a2"]), measure=measure_ids)
+moratorium = st.builds(
+    Moratorium,
+    measures=st.tuples(measure_ids),
+    until=st.sampled_from([DAY - timedelta(days=1), DAY]),
+    legal_basis=st.just("s. 9"),
+)
+agreements = st.builds(
+    lambda rules, opt_outs, moratoria: EXAMPLE.model_copy(
+        update={
+            "agencies": AGENCIES,
+            "measures": MEASURES,
+            "requesters": REQUESTERS,
+            "rules": tuple(rules),
+            "opt_outs": tuple(opt_outs) or None,
+            "moratoria": tuple(moratoria) or None,
+        }
+    ),
+    st.lists(st.builds(Rule, measure=measure_ids, when=thresholds), max_size=4),
+    st.lists(opt_out, max_size=3),
+    st.lists(moratorium, max_size=1),
 )
 registers = st.sampled_from(sorted(OWNER))
 listing = st.builds(Standing, registers, st.integers(1, 3), st.booleans())
@@ -70,13 +102,16 @@ def by_lanes(agreement: Agreement, listed: Standings, requester: str, of: Vector
     vectors = {agency: of(lanes, agency, standings) for agency, standings in listed.items()}
     values = decode(lanes, sum(encode(lanes, values) for values in vectors.values()))
     check(lanes, values, [agency for agency, values in vectors.items() if any(values)])
-    return [(item.measure, item.disputed) for item in outcome(agreement, lanes, values, requester)]
+    return [(item.measure, item.disputed) for item in outcome(agreement, lanes, values, requester, DAY)]
 
 
 def plain(agreement: Agreement, listed: Standings, requester: str) -> list[tuple[str, bool]]:
     implemented = {item.id: item.implements for item in agreement.requesters}[requester]
+    opted_out = {(it.agency, it.measure) for it in agreement.opt_outs or ()}
     decided = []
     for measure in agreement.measures:
+        if any(it.measures and measure.id in it.measures and it.until >= DAY for it in agreement.moratoria or ()):
+            continue
         applies = flagged = False
         for rule in agreement.rules:
             if rule.measure != measure.id or measure.id not in implemented:
@@ -86,6 +121,7 @@ def plain(agreement: Agreement, listed: Standings, requester: str) -> list[tuple
                 for agency, own in listed.items()
                 for s in own
                 if s.register in rule.when.registers and s.positive == (measure.effect == "incentive")
+                if (agency, measure.id) not in opted_out
             ]
             sure = {agency for agency, s in found if not s.disputed}
             doubtful = {agency for agency, s in found} - sure
@@ -138,6 +174,41 @@ def shifts_lanes(lanes: LaneLayout, agency: str, standings: Iterable[Standing]) 
     return (values[1], values[0], *values[2:])
 
 
+def test_an_opt_out_takes_an_agency_out_of_one_measure_and_no_other() -> None:
+    agreement = with_rule(registers=("r0", "r2")).model_copy(
+        update={
+            "rules": tuple(Rule(measure=name, when=When(registers=("r0", "r2"))) for name in ("m1", "m2")),
+            "opt_outs": (OptOut(agency="a0", measure="m1"),),
+        }
+    )
+    assert by_lanes(agreement, {"a0": [good("r0", 1)]}, "all") == [("m2", False)]
+    assert by_lanes(agreement, {"a1": [good("r2", 1)]}, "all") == [("m1", False), ("m2", False)]
+
+
+def test_an_agency_that_opted_out_of_all_that_a_requester_implements_has_no_part_in_any_of_its_lanes() -> None:
+    """So C would learn by nothing that it lists the subject: its vector is zero, and it has no entry."""
+    agreement = with_rule(registers=("r0", "r2")).model_copy(update={"opt_outs": (OptOut(agency="a0", measure="m1"),)})
+    lanes = layout(agreement, "some")
+    assert all(lane.feeders == {"a1"} for lane in lanes.lanes)
+    assert not any(vector(lanes, "a0", [good("r0", 3), good("r1", 3)]))
+
+
+@pytest.mark.parametrize(("days", "decided"), [(-1, [("m1", False)]), (0, []), (1, [])])
+def test_a_moratorium_holds_through_its_last_day(days: int, decided: list[tuple[str, bool]]) -> None:
+    suspended = Moratorium(measures=("m1",), until=DAY + timedelta(days=days), legal_basis="s. 9")
+    agreement = with_rule(registers=("r0",)).model_copy(update={"moratoria": (suspended,)})
+    assert by_lanes(agreement, {"a0": [good("r0", 1)]}, "all") == decided
+    assert by_lanes(agreement, {"a0": [good("r0", 1, disputed=True)]}, "all") == [(it, True) for it, _ in decided]
+
+
+@settings(max_examples=100, deadline=None)
+@given(agreements, standings)
+def test_opt_outs_and_moratoria_only_ever_take_away(agreement: Agreement, listed: Standings) -> None:
+    without = agreement.model_copy(update={"opt_outs": None, "moratoria": None})
+    applies = {name for name, disputed in by_lanes(agreement, listed, "all") if not disputed}
+    assert applies <= {name for name, disputed in by_lanes(without, listed, "all") if not disputed}
+
+
 @pytest.mark.parametrize("faulty", [forgets_disputes, counts_once, takes_good_for_bad])
 def test_a_fault_in_the_vectors_is_seen_by_the_plain_evaluation(faulty: Vector) -> None:
     agreement = with_rule(registers=("r0", "r2"), min_agencies=1, min_weight=4)
@@ -170,11 +241,11 @@ def test_a_rating_rewards_and_restricts_by_rules_over_the_same_register() -> Non
 def test_a_disputed_listing_flags_and_never_restricts() -> None:
     lanes = layout(EXAMPLE, "procurement-office")
     disputed = vector(lanes, "labour", [Standing("wage-arrears", 3, disputed=True)])
-    decided = outcome(EXAMPLE, lanes, disputed, "procurement-office")
+    decided = outcome(EXAMPLE, lanes, disputed, "procurement-office", DAY)
     assert decided == (MeasureOutcome("exclude-from-award", disputed=True),)
     clear = vector(lanes, "tax", [Standing("tax-default", 1, disputed=False)])
     both = tuple(map(sum, zip(disputed, clear, strict=True)))
-    assert outcome(EXAMPLE, lanes, both, "procurement-office") == (
+    assert outcome(EXAMPLE, lanes, both, "procurement-office", DAY) == (
         MeasureOutcome("exclude-from-award", disputed=False),
         MeasureOutcome("extra-scrutiny", disputed=True),
     )
@@ -192,11 +263,11 @@ def test_a_requester_sees_only_the_measures_it_implements() -> None:
     for requester, implements in (("bank", 1), ("procurement-office", 2)):
         lanes = layout(EXAMPLE, requester)
         everything = tuple(lane.maximum * len(lane.feeders) for lane in lanes.lanes)
-        assert len(outcome(EXAMPLE, lanes, everything, requester)) == implements
+        assert len(outcome(EXAMPLE, lanes, everything, requester, DAY)) == implements
     with pytest.raises(NotGrantedError):
         layout(EXAMPLE, "court")
 
 
 def test_nothing_listed_means_no_measure() -> None:
     lanes = layout(EXAMPLE, "procurement-office")
-    assert outcome(EXAMPLE, lanes, (0,) * len(lanes.lanes), "procurement-office") == ()
+    assert outcome(EXAMPLE, lanes, (0,) * len(lanes.lanes), "procurement-office", DAY) == ()

@@ -4,7 +4,7 @@ import asyncio
 import time
 from base64 import b64decode
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -260,7 +260,7 @@ def test_time_is_counted_from_the_last_decision(office: Office, monkeypatch: pyt
 
 
 def test_a_canarys_answer_follows_from_the_rules() -> None:
-    known = {name: effects for name, _, effects in known_answers(federation().terms, REQUESTER)}
+    known = {name: effects for name, _, effects in known_answers(federation().terms, REQUESTER, date(2026, 11, 18))}
     assert known == {
         **{agency: {"exclude": Effect.APPLIES, "scrutinise": Effect.NONE} for agency in AGENCIES},
         COORDINATOR: {"exclude": Effect.NONE, "scrutinise": Effect.NONE},

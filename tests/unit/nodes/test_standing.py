@@ -61,6 +61,17 @@ def on(records: Iterable[Record], day: date) -> list[Standing]:
     return standings(records, ENTRIES, day)
 
 
+def test_a_moratorium_takes_the_latest_rating_out_and_brings_no_older_one_back() -> None:
+    entries = {"ratings": load_catalogue()["tax-rating"]}
+    good, bad = (
+        record_of(make_listing(register="ratings", ground=ground, decided_on=day, served_on=day, points=points), ground)
+        for ground, day, points in (("grade-a", date(2026, 1, 5), 95), ("grade-d", date(2026, 3, 2), 20))
+    )
+    day = date(2026, 6, 1)
+    assert [it.positive for it in standings([good, bad], entries, day)] == [False]
+    assert standings([good, bad], entries, day, lambda listing: listing.ground == "grade-d") == []
+
+
 def disputed(record: Record, since: date) -> Record:
     life = Life(record.life.served_on, dispute=Deadline("object", since, since + timedelta(days=9)))
     return replace(record, life=life)

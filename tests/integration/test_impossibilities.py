@@ -1,0 +1,429 @@
+"""What the system makes impossible (domain.md, the twelve): each attempt at a listing, a question or a dossier fails.
+
+Every way in refuses it with its reason: a file, a command, HTTP. Beside it the one guard is taken away, and it passes:
+so the test would fail without the guard. What nothing could even express is looked for, and found where it is planted.
+What an agreement cannot say is in `test_impossible_agreements`.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import Column, MetaData, String, Table
+from typer.testing import CliRunner
+
+from api import gateway_app
+from api.cli import app
+from api.gateway_forms import Question, Text
+from api.node_forms import Entry
+from federation import gateway
+from nodes import catalogue, service
+from nodes import standing as standing_module
+from nodes.catalogue import entry as catalogue_entry
+from nodes.catalogue import load_catalogue, overlay
+from nodes.catalogue.entry import Ground
+from nodes.catalogue.overlay import OverlayError, adapted, load_overlay
+from nodes.lifecycle import State, record_of
+from nodes.listings import Listing, check_listing, ground_of, is_minor
+from nodes.roles import Role
+from nodes.standing import standings
+from nodes.storage import state as protocol_state
+from protocol.agreement.model import Measure, Rule, When
+from protocol.agreement.terms import Allowance, Terms
+from protocol.certificate import verify
+from protocol.errors import DecisionError
+from protocol.messages import Effect
+from tests import federations
+from tests.agencies import Scene, row, write
+from tests.gateways import CASE, TOKEN, Office, firm
+from tests.parties import PURPOSE
+from tests.portals import ENTRY, Town
+from tests.unit.nodes.builders import make_listing
+
+BOTH_KINDS: dict[str, Any] = {"subject_kinds": ["legal", "natural"]}
+BORN_2015 = {"identifier_scheme": "cn.ric", "identifier": "110101201501011233", "subject_kind": "natural"}
+QUESTION = {
+    "agreement": "procurement",
+    "subject": {"scheme": "cn.reg_no", "value": firm(1).value},
+    "purpose": PURPOSE,
+    "case": CASE,
+}
+
+
+def first_ground(_listing: Listing, entry: Any) -> Ground:
+    ground: Ground = entry.grounds[0]
+    return ground
+
+
+def passes(*_: object) -> None:
+    return None
+
+
+def no(*_: object) -> bool:
+    return False
+
+
+def remove(monkeypatch: pytest.MonkeyPatch, guard: Callable[..., Any], instead: Callable[..., Any]) -> None:
+    """Put another function in a guard's place, wherever it was imported."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("api", "nodes", "federation")) and getattr(module, guard.__name__, None) is guard:
+            monkeypatch.setattr(module, guard.__name__, instead)
+
+
+# Listings: by file, by command and over HTTP.
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return Scene(tmp_path_factory.mktemp("agency") / "federation", **BOTH_KINDS)
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    made = Town.create(tmp_path_factory.mktemp("town"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def clerk(town: Town) -> str:
+    return town.token("tax", Role.CLERK)
+
+
+def imported(scene: Scene, folder: Path, changes: dict[str, str]) -> str:
+    """Why the import refuses a row, or nothing."""
+    result = scene.load(write(folder / "rows.csv", [row(1, **changes)]), "--dry-run")
+    assert (result.exit_code == 0) == (not result.stderr)
+    return str(result.stderr).strip().removeprefix("line 2, column ")
+
+
+def entered(scene: Scene, folder: Path, changes: dict[str, Any]) -> str:
+    """Why the command refuses the same, or nothing."""
+    file = folder / "listing.json"
+    document = {name: value for name, value in (ENTRY | changes).items() if name != "register"}
+    file.write_text(json.dumps(document))
+    register = changes.get("register", "tax-register")
+    result = scene.run("node enter", "--agency", "tax", "--register", register, "--file", str(file))
+    assert (result.exit_code == 0) == (not result.stderr), result.output
+    return str(result.stderr).partition("\n")[0]
+
+
+def posted(town: Town, clerk: str, changes: dict[str, Any]) -> str:
+    """Why the portal refuses the same, or nothing."""
+    response = town.post("tax", "/clerk/listings", clerk, ENTRY | changes)
+    if response.status_code == 200:
+        return ""
+    assert response.status_code == 422
+    problem = response.json()
+    return f"{problem['field']}: {problem['reason']}" if "field" in problem else str(problem["detail"])
+
+
+ATTEMPTS: dict[str, tuple[dict[str, str], str, Callable[..., Any], Callable[..., Any]]] = {
+    "3 no ground of the catalogue": (
+        {"ground": "gossip"},
+        "ground: not in the register's catalogue",
+        ground_of,
+        first_ground,
+    ),
+    "3 no decision": ({"decision_ref": ""}, "decision_ref: missing", check_listing, passes),
+    "4 past its ground's maximum": (
+        {"expires_on": "2999-01-01"},
+        "expires_on: beyond the ground's maximum",
+        check_listing,
+        passes,
+    ),
+    "6 a prohibited ground": (
+        {"ground": "petitioning"},
+        "ground: not in the register's catalogue",
+        ground_of,
+        first_ground,
+    ),
+    "9 a minor": (BORN_2015, "identifier: belongs to a minor; minors are never listed", is_minor, no),
+}
+
+
+@pytest.mark.parametrize(("changes", "reason", "guard", "instead"), ATTEMPTS.values(), ids=ATTEMPTS.keys())
+def test_no_way_in_takes_such_a_listing_and_each_would_without_its_guard(
+    scene: Scene,
+    town: Town,
+    clerk: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    reason: str,
+    guard: Callable[..., Any],
+    instead: Callable[..., Any],
+) -> None:
+    def refusals() -> list[str]:
+        return [imported(scene, tmp_path, changes), entered(scene, tmp_path, changes), posted(town, clerk, changes)]
+
+    assert all(found.startswith(reason) for found in refusals()), refusals()
+    remove(monkeypatch, guard, instead)
+    assert refusals() == ["", "", ""]
+
+
+def test_what_was_not_served_is_a_draft_without_effect(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert imported(scene, tmp_path, {"served_on": ""}) == "served_on: missing"
+    draft, entries = record_of(make_listing(served_on=None)), {"exclusions": load_catalogue()["debarment"]}
+    day = date(2026, 11, 18)
+    assert standings([draft], entries, day) == []
+    monkeypatch.setattr(standing_module, "state", lambda *_: State.ACTIVE)
+    assert len(standings([draft], entries, day)) == 1
+
+
+def test_a_listing_has_an_end_even_where_it_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Ground.model_fields["default_term"].is_required()
+    assert Ground.model_fields["max_term"].is_required()
+    listed, entries = record_of(make_listing(expires_on=None)), {"exclusions": load_catalogue()["debarment"]}
+    years_later = date(2040, 1, 1)
+    assert standings([listed], entries, years_later) == []
+    monkeypatch.setattr("nodes.lifecycle.last_day", lambda *_: date.max)
+    assert len(standings([listed], entries, years_later)) == 1
+
+
+LONGER = "debarment: {grounds: {debarred: {max_term: {value: 120, source: Ordinance 7}}}}"
+
+
+def test_no_overlay_lengthens_a_maximum(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = scene.home.party_path("tax", scene.federation.terms.agreement) / "catalogue.yaml"
+    own.write_text(LONGER)
+    try:
+        refused = scene.run("node catalogue", "--agency", "tax")
+    finally:
+        own.unlink()
+    assert refused.exit_code == 2
+    assert "debarment.grounds.debarred.max_term: may only shrink" in refused.stderr
+    with pytest.raises(OverlayError, match="may only shrink"):
+        adapted(load_catalogue(), load_overlay(LONGER))
+    monkeypatch.setattr(overlay, "_unfair", passes)
+    assert adapted(load_catalogue(), load_overlay(LONGER))["debarment"].grounds[0].max_term.value == 120
+
+
+def test_no_preset_has_a_prohibited_ground_and_no_overlay_brings_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OverlayError, match="the preset has none"):
+        adapted(load_catalogue(), load_overlay("debarment: {grounds: {petitioning: {}}}"))
+    ground = load_catalogue()["debarment"].grounds[0].model_dump()
+    prohibited = ("free-speech", "petitioning", "religion", "ethnic-group", "genetic-data", "purchases", "peer-votes")
+    for name in prohibited:
+        with pytest.raises(ValidationError, match="a prohibited ground"):
+            Ground.model_validate(ground | {"id": name})
+    monkeypatch.setattr(catalogue_entry, "names_prohibited_ground", no)
+    assert [Ground.model_validate(ground | {"id": name}).id for name in prohibited] == list(prohibited)
+
+
+def test_no_agency_lists_in_a_register_that_is_not_its_own(
+    scene: Scene, town: Town, clerk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {"register": "court-register"}
+    assert entered(scene, tmp_path, other).startswith("--register: not a register of this agency")
+    assert scene.load(write(tmp_path / "rows.csv", [row(1)]), register="court-register").exit_code == 2
+    assert posted(town, clerk, other) == "register: not a register of this agency"
+    register = town.desk("tax").register
+    monkeypatch.setattr(register, "entries", {**register.entries, "court-register": load_catalogue()["debarment"]})
+    monkeypatch.setattr(register.registrar, "_entries", register.entries)
+    assert posted(town, clerk, other) == ""
+
+
+def test_a_person_is_not_listed_under_an_agreement_about_firms_whose_decisions_nobody_reviews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firms = Scene(tmp_path / "federation")
+    person = {"subject_kind": "natural"}
+    reason = "subject_kind: the register does not accept this kind of subject"
+    assert imported(firms, tmp_path, person) == entered(firms, tmp_path, person) == reason
+    monkeypatch.setattr(catalogue, "_about", lambda _agreement, entry: entry)
+    assert imported(firms, tmp_path, person) == entered(firms, tmp_path, person) == ""
+
+
+def test_a_person_listed_before_counts_for_nothing_under_an_agreement_about_firms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = federations.listing("tax", federations.ONE, subject_kind="natural")
+    scene = federations.Scene.create(tmp_path, registers={"tax": [person]})
+    assert scene.check(federations.ONE) == [federations.NONE]
+    monkeypatch.setattr(service, "listing_is_suspended", no)
+    assert scene.check(federations.ONE) == [federations.NONE | {"exclude": Effect.APPLIES}]
+    scene.close()
+
+
+# Spill-over: there is nowhere to name anybody else.
+
+NAMED: dict[Any, set[str]] = {
+    Measure: {"id", "effect", "severity", "max_months", "legal_basis", "notice"},
+    Rule: {"measure", "when"},
+    When: {"registers", "min_agencies", "min_weight", "min_points"},
+    Entry: {
+        *("register_id", "identifier_scheme", "identifier", "other_identifiers", "subject_kind", "name", "ground"),
+        *("decision_ref", "decided_on", "served_on", "severity", "expires_on", "points"),
+    },
+    Listing: {
+        *("register", "subject_kind", "name", "identifiers", "ground", "decision_ref", "decided_on", "served_on"),
+        *("severity", "expires_on", "points", "published", "raw"),
+    },
+}
+
+
+def unknown_fields(model: Any, like: Any) -> set[str]:
+    names = set(model.model_fields) if issubclass(model, BaseModel) else {it.name for it in fields(model)}
+    return names - NAMED[like]
+
+
+def test_neither_measure_nor_rule_nor_listing_can_name_relatives(
+    scene: Scene, town: Town, clerk: str, tmp_path: Path
+) -> None:
+    for model in NAMED:
+        assert unknown_fields(model, model) == set()
+    for refused in (entered(scene, tmp_path, {"relatives": ["x"]}), posted(town, clerk, {"relatives": ["x"]})):
+        assert "has a field that is not known" in refused
+
+    class Planted(Measure):
+        relatives: tuple[str, ...] = ()
+
+    assert unknown_fields(Planted, Measure) == {"relatives"}
+
+
+# Questions.
+
+
+def send(service: FastAPI, path: str, body: object, method: str = "POST", token: str = TOKEN) -> httpx.Response:
+    async def call() -> httpx.Response:
+        transport = httpx.ASGITransport(service)
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
+            return await client.request(method, path, json=body)
+
+    return asyncio.run(call())
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    return Office.create(tmp_path_factory.mktemp("office"), quota=20, **BOTH_KINDS)
+
+
+@pytest.mark.parametrize("absent", ["purpose", "case"])
+def test_nobody_asks_without_purpose_and_case(
+    office: Office, scene: Scene, monkeypatch: pytest.MonkeyPatch, absent: str
+) -> None:
+    question = {name: value for name, value in QUESTION.items() if name != absent}
+    refused = send(office.app(), "/v1/membership", question)
+    assert (refused.status_code, absent in refused.json()["detail"]) == (422, True)
+    options = {"purpose": ("--case", CASE), "case": ("--purpose", PURPOSE)}[absent]
+    typed = CliRunner().invoke(app, ["check", str(scene.home.directory), "cn.reg_no:1", *options])
+    assert (typed.exit_code, f"--{absent}" in typed.stderr) == (2, True)
+
+    class Careless(Question):
+        purpose: Text = PURPOSE
+        case: Text = CASE
+
+    monkeypatch.setattr(gateway_app, "Question", Careless)
+    assert send(office.app(), "/v1/membership", question).status_code == 200
+
+
+def test_nobody_asks_for_a_purpose_that_the_agreement_does_not_grant(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curious = QUESTION | {"purpose": "curiosity"}
+    assert send(office.app(), "/v1/membership", curious).status_code == 403
+    asking, own = office.gateway(), office.federation.terms.agreement.requester("procurement-office")
+    granted = own.model_copy(update={"purposes": (*own.purposes, "curiosity")})
+    monkeypatch.setattr(asking, "_own", granted)
+    service = gateway_app.build(lambda: asking, sha256(TOKEN.encode()).hexdigest())
+    assert send(service, "/v1/membership", curious).status_code != 200  # nor do the other parties answer
+    monkeypatch.setattr(Terms, "require_right", passes)
+    assert send(service, "/v1/membership", curious).status_code == 200
+
+
+def test_nobody_asks_about_a_population_wholesale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    office = Office.create(tmp_path, quota=3)
+    subjects = [{"scheme": it.scheme, "value": it.value} for it in map(firm, range(4))]
+    batch = {name: value for name, value in QUESTION.items() if name != "subject"} | {"subjects": subjects}
+    assert send(office.app(), "/v1/membership:batch", batch).status_code == 429
+    allowance = Terms.allowance
+
+    def generous(terms: Terms, request: Any, now: int) -> Allowance:
+        granted = allowance(terms, request, now)
+        return Allowance(10**6, granted.period, granted.ends)
+
+    monkeypatch.setattr(Terms, "allowance", generous)
+    assert send(office.app(), "/v1/membership:batch", batch).status_code == 200
+
+
+def test_a_decision_is_no_licence_for_longer_than_it_is_valid(office: Office) -> None:
+    answer = send(office.app(), "/v1/membership", QUESTION).json()
+    terms, now = office.federation.terms, office.clock.now
+    assert verify(terms, answer["certificate"], now)
+    with pytest.raises(DecisionError, match="expired"):
+        verify(terms, answer["certificate"], now + terms.decision_seconds + 60)
+
+
+def test_a_decision_that_may_be_about_a_person_asks_for_one_to_review_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert send(office.app(), "/v1/membership", QUESTION).json()["requires_human_review"] is True
+    monkeypatch.setattr(gateway, "LEGAL_ONLY", frozenset({"cn.reg_no"}))
+    assert send(office.app(), "/v1/membership", QUESTION).json()["requires_human_review"] is False
+
+
+# Dossiers and publication.
+
+OPEN = {"/healthz", "/readyz", "/metrics"}
+TELLS_OF_A_SUBJECT = ("identifier", "pseudonym", "prefix", "subject", "name", "listing", "ground", "register")
+
+
+def dossiers(metadata: MetaData) -> set[str]:
+    """Columns that could hold whom somebody asked about, or what an agency lists."""
+    return {
+        f"{table.name}.{column.name}"
+        for table in metadata.tables.values()
+        for column in table.columns
+        if any(word in column.name for word in TELLS_OF_A_SUBJECT)
+    }
+
+
+def test_outside_an_agency_no_table_could_pair_a_subject_with_an_agency() -> None:
+    assert dossiers(protocol_state.Table.metadata) == set()
+    planted = MetaData()
+    for table in protocol_state.Table.metadata.tables.values():
+        table.to_metadata(planted)
+    Table("answer", planted, Column("agency", String), Column("pseudonym", String))
+    assert dossiers(planted) == {"answer.pseudonym"}
+
+
+def routes(service: FastAPI) -> list[tuple[str, str]]:
+    paths = service.openapi()["paths"]
+    return [(method.upper(), path) for path, methods in paths.items() for method in methods]
+
+
+def open_to_anybody(service: FastAPI) -> set[str]:
+    """The paths that answer without a token."""
+    return {
+        path
+        for method, path in routes(service)
+        if send(service, path.replace("{reference}", "00" * 16), {}, method, token="").status_code != 401
+    }
+
+
+def test_nothing_about_anybody_is_published(office: Office, town: Town) -> None:
+    assert open_to_anybody(office.app()) == OPEN
+    assert open_to_anybody(town.app("tax")) == {"/subject"}  # which says where the door is
+    planted = office.app()
+    planted.openapi_schema = None
+    planted.add_api_route("/v1/search", list, methods=["GET"])
+    assert open_to_anybody(planted) == {*OPEN, "/v1/search"}
+
+
+def test_a_gateway_answers_about_those_it_is_given_and_lists_nobody(office: Office) -> None:
+    asked = {("POST", f"/v1/{path}") for path in ("membership", "membership:batch", "standing")}
+    assert set(routes(office.app())) == asked | {("GET", "/v1/agreements")} | {("GET", path) for path in OPEN}
