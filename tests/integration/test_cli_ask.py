@@ -128,6 +128,32 @@ def test_check_says_what_is_wrong_and_never_repeats_it(
         assert not json_ or json.loads(out)["type"] == PREFIX + kind
 
 
+def test_check_writes_a_certificate_that_names_its_subject_to_a_new_private_file(server: Server, run: Any) -> None:
+    file = server.home.directory / "standing.json"
+    code, out, err = run("check", server.home.directory, of(NOBODY), *ASKED, "--standing", file)
+    assert (code, err) == (DONE, "")
+    assert "No measure applies." in out
+    assert set(json.loads(file.read_text())) == {"certificate", "evidence"}
+    assert file.stat().st_mode & 0o777 == 0o600
+    before, asked = file.read_bytes(), server.office.asked()
+    for other in (file, server.home.directory, server.home.directory / "nowhere" / "standing.json"):
+        code, out, err = run("check", server.home.directory, of(NOBODY), *ASKED, "--standing", other, "--json")
+        assert (code, json.loads(out)["type"]) == (BAD_INPUT, PREFIX + "malformed")
+        assert "--standing" in err
+    assert (file.read_bytes(), server.office.asked()) == (before, asked)
+
+
+def test_check_writes_no_certificate_where_it_cannot_or_nothing_was_decided(
+    server: Server, run: Any, tmp_path: Path
+) -> None:
+    code, _, err = run("check", server.home.directory, of(ONE), *ASKED, "--standing", tmp_path / ("x" * 300))
+    assert (code, "--standing: no new file" in err) == (BAD_INPUT, True)
+    file = tmp_path / "standing.json"
+    server.office.federation.network.detach("tax")
+    assert run("check", server.home.directory, of(ONE), *ASKED, "--standing", file)[0] == INDETERMINATE
+    assert not file.exists()
+
+
 def test_check_ends_with_3_where_nothing_was_decided(server: Server, run: Any) -> None:
     server.office.federation.network.detach("tax")
     code, out, err = run("check", server.home.directory, of(ONE), *ASKED, "--json")

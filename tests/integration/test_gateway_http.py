@@ -217,7 +217,9 @@ def test_a_body_over_a_mebibyte_is_413_whether_it_says_its_length_or_not(app: Fa
         {"authorization": b"Bearer \xff\xfe"},
     ],
 )
-@pytest.mark.parametrize(("method", "path"), [("POST", SINGLE), ("POST", MANY), ("GET", "/v1/agreements")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", SINGLE), ("POST", MANY), ("POST", "/v1/standing"), ("GET", "/v1/agreements")]
+)
 def test_without_this_gateways_token_nothing_is_served(
     app: FastAPI, header: dict[str, Any], method: str, path: str
 ) -> None:
