@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.integration.test_processes import TODAY, ask, concordat, row, running, write
 from tests.parties import AGENCIES
@@ -34,6 +35,7 @@ def post(url: str, token: str, body: object) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.full
 def test_a_notice_leads_to_the_door_where_an_objection_changes_the_next_decision(tmp_path: Path) -> None:
     with running(tmp_path) as home:
         file = write(tmp_path / "tax.csv", [row(1, "active", 2, second=False)])
