@@ -78,7 +78,7 @@ def decide(it: Question) -> Target:
 
 
 def certificate_of(it: Question) -> Target:
-    """What a certificate proves by itself: binding, subject and session say nothing without the question."""
+    """What a certificate proves by itself: binding, subject, session and `answers` say nothing without the question."""
     signed = read(it.decisions[0], Decision)
     honest = certificate.to_json(signed.envelope)
     measures = dict(signed.body.measures)
@@ -87,9 +87,12 @@ def certificate_of(it: Question) -> Target:
         "a measure too few": {"measures": dict(list(measures.items())[1:])},
         "a measure too many": {"measures": {**measures, "zebra": 0}},
     }
-    forger = Forger.of(
-        it.decisions[0], Decision, it.key(COORDINATOR), {"another requester": {"audience": "bank"}}, bodies
-    )
+    # Which question it answers cannot be seen here (`decide` above is held to it): only that it names one.
+    headers: Changes = {
+        "another requester": {"audience": "bank"},
+        "an answer to something else": {"answers": b""},
+    }
+    forger = Forger.of(it.decisions[0], Decision, it.key(COORDINATOR), headers, bodies)
 
     def inside(draws: random.Random) -> tuple[str, object]:
         name, data = one_of(*[forger.fault] * 9, impostor(it, forger, "labour"))(draws)
