@@ -159,7 +159,8 @@ class _Counted(io.RawIOBase):
 class _Reading:
     """A file's rows as they are read: its listings go on, its errors are printed, one line each.
 
-    `keys` are the decision references of all rows, `nameless` is the number of rows that could not be read so far.
+    `keys` are the decision references of all rows but those that say they are not listed, `nameless` is the number of
+    rows that could not be read so far.
     """
 
     def __init__(self, rows: Iterable[Row], format_: Format, progress: Callable[[], None]) -> None:
@@ -178,7 +179,7 @@ class _Reading:
         for number, row in enumerate(self._rows):
             if number % _ROWS == 0:
                 self._progress()
-            self._note(row.key)
+            self._note(row)
             try:
                 listing = _listing(row)
             except RowError as error:
@@ -197,11 +198,11 @@ class _Reading:
         del self._lines[: entered.done - self._done]
         self._done = entered.done
 
-    def _note(self, key: str) -> None:
-        if not self._format.is_snapshot:
+    def _note(self, row: Row) -> None:
+        if not self._format.is_snapshot or not row.is_listed:
             return
-        if key:
-            self.keys.add(key)
+        if row.key:
+            self.keys.add(row.key)
         else:
             self.nameless += 1
 

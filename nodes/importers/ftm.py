@@ -82,8 +82,14 @@ def read_ftm(file: BinaryIO, register: str, entry: CatalogueEntry, list_name: st
             kind = _subject_kind(entity, line)
             _check_new(key, seen, line)
             yield Row(line, _listing(entity, line, register, entry, key, kind, as_of), key)
+        except _NotListedError as error:
+            yield Row(line, error, key, is_listed=False)
         except RowError as error:
             yield Row(line, error, key)
+
+
+class _NotListedError(RowError):
+    """The file says of an entity that it is not listed: what was listed of it has left the list."""
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -177,11 +183,14 @@ def _listing(
 
 def _check_listed(entity: Mapping[str, Any], properties: Mapping[str, Any], line: int) -> None:
     """Refuse an entity that the file only mentions because of another one."""
-    if entity.get("target", True) is not True:
-        raise RowError(line, "target", "not listed itself")
+    target = entity.get("target", True)
+    if target is False:
+        raise _NotListedError(line, "target", "not listed itself")
+    if target is not True:
+        raise RowError(line, "target", "not true or false")
     topics = _values(properties, "topics", line)
     if topics and TOPIC not in topics:
-        raise RowError(line, "topics", "not listed for a sanction")
+        raise _NotListedError(line, "topics", "not listed for a sanction")
 
 
 def _identifiers(properties: Mapping[str, Any], line: int) -> Iterator[Identifier]:

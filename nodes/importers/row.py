@@ -23,10 +23,11 @@ class RowError(PeerError):
 class Row:
     """What became of the row that starts on `line`.
 
-    `key` is its decision reference, also where the row was refused: a snapshot still names what it stands for. It is
-    empty where the row could not be read so far.
+    `key` is its decision reference, also where the row was refused: a snapshot still names what it stands for, unless
+    it says itself that this is not listed (`is_listed`). It is empty where the row could not be read so far.
     """
 
     line: int
     outcome: Listing | RowError
     key: str = field(default="", repr=False)
+    is_listed: bool = True

@@ -159,9 +159,9 @@ def inn(number: int) -> Identifier:
     return canonical("ru.inn", f"77{number:07d}" + calc_company_check_digit(f"77{number:07d}"))
 
 
-def entity(number: int, inn_code: str = "") -> str:
-    properties = {"name": [f"{SECRET} {number}"], "innCode": [inn_code or inn(number).value]}
-    return json.dumps({"id": f"E{number}", "schema": "Company", "properties": properties})
+def entity(number: int, inn_code: str = "", topics: Sequence[str] = (), **members: Any) -> str:
+    properties = {"name": [f"{SECRET} {number}"], "innCode": [inn_code or inn(number).value], "topics": list(topics)}
+    return json.dumps({"id": f"E{number}", "schema": "Company", "properties": properties} | members)
 
 
 class Official:
@@ -203,6 +203,15 @@ class TestOfficialList:
             assert official.publish(1, *map(entity, (1, 2, 3))).exit_code == 0
             assert official.scene.check(*everybody) == [Effect.APPLIES] * 3
         assert {term_start(it) for it in official.scene.store.all()} == {TODAY - timedelta(days=1)}
+
+    def test_what_an_edition_names_only_as_not_listed_ends(self, official: Official) -> None:
+        official.publish(2, *map(entity, (1, 2, 3, 4)))
+        told = official.publish(
+            1, entity(1), entity(2, target=False), entity(3, topics=["role.pep"]), entity(4, target=None)
+        )
+        assert (told.exit_code, told.stdout) == (5, "1 loaded, 3 refused\n2 ended: no longer on the list\n")
+        # Whether the fourth is listed its row does not say: it stays.
+        assert official.in_force() == {"tax-register E1", "tax-register E4"}
 
     def test_the_same_edition_twice_changes_nothing(self, official: Official) -> None:
         for _ in range(2):
