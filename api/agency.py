@@ -31,7 +31,7 @@ class Desk:
 
 def open_listings(settings: Settings, node_key: bytes) -> ListingStore:
     """Open the agency's listings under its database's key."""
-    return ListingStore(*open_database(settings, node_key), settings.terms.bucket_size)
+    return _store(settings, *open_database(settings, node_key))
 
 
 def open_database(settings: Settings, node_key: bytes) -> tuple[Any, ColumnCipher]:
@@ -49,10 +49,16 @@ def open_desk(settings: Settings) -> Desk:
     held, node_key = settings.secrets()
     party, own, clock = held.party(settings.party, settings.terms), entries(settings), lambda: int(time.time())
     engine, cipher = open_database(settings, node_key)
-    store = ListingStore(engine, cipher, settings.terms.bucket_size)
+    store = _store(settings, engine, cipher)
     register = Register(store, Registrar(party, store, own, clock, secrets.token_bytes), own, clock)
     ledger = ProtocolState(open_engine(settings.database("state")))
     return Desk(party, register, Credentials(engine, cipher), ledger)
+
+
+def _store(settings: Settings, engine: Any, cipher: ColumnCipher) -> ListingStore:
+    agencies = settings.terms.agreement.agencies
+    registers = [register.id for agency in agencies if agency.id == settings.party for register in agency.registers]
+    return ListingStore(engine, cipher, settings.terms.bucket_size, registers)
 
 
 def entries(settings: Settings) -> Mapping[str, CatalogueEntry]:

@@ -48,7 +48,7 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
         workers.stop()
 
     async def ready() -> bool:
-        await probe_all(transport, settings.terms.agencies)
+        await probe_all(transport, coordinators.terms.agencies)
         return True
 
     return create_party_app(Role(handle, LIMITS, ready), lifespan, "Concordat coordinator")

@@ -5,21 +5,22 @@ Nobody tells a service that an epoch begins, becomes current, or is forgotten: i
 header names its epoch. What names none that is held goes to the current epoch's, which refuses it.
 """
 
+import os
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from api.founding import read_terms
-from api.home import next_roster, previous_roster
 from api.logs import described, log
+from api.rosters import Rosters, look, read_documents, roster_paths, withdrawal_path, withdrawal_paths
 from api.settings import Settings
-from protocol.agreement.model import MAX_CANONICAL
-from protocol.agreement.roster import LIMIT
+from protocol.agreement.terms import Terms
+from protocol.agreement.withdrawal import Withdrawal
 from protocol.codec import decode
 from protocol.envelope import Envelope
-from protocol.errors import AgreementError, DecodeError, PeerError
+from protocol.errors import NotGrantedError, PeerError
 from protocol.wire import Header, from_map
 
 T = TypeVar("T")
@@ -30,39 +31,70 @@ _LONGEST_POLL_SECONDS: Final = 60.0
 
 @dataclass(frozen=True)
 class _Held(Generic[T]):
-    """What is held at one moment: the parts by epoch, and the epochs by the bytes of their rosters."""
+    """What is held at one moment: the rosters, and by epoch the parts, of those epochs that the party takes part in."""
 
-    current: int
+    rosters: Rosters
     parts: Mapping[int, T]
-    epochs: Mapping[bytes, int] = field(repr=False)
+
+    def number(self, time: float) -> int:
+        """The epoch in force at a time, or the nearest that the party takes part in."""
+        number = self.rosters.in_force(time).roster.epoch
+        return min(self.parts, key=lambda it: abs(it - number), default=number)
 
 
 class Epochs(Generic[T]):
     """The parts that `build` makes of a party's settings, one an epoch.
 
     What keeps the current epoch's part from being built is raised; what keeps another's is logged, and tried again
-    later: an epoch to come must not keep a party from serving this one.
+    later: an epoch to come must not keep a party from serving this one. Withdrawals that took effect are kept in the
+    party's own directory: to remove the file that it found them in takes nothing back.
     """
 
-    def __init__(self, build: Callable[[Settings], T], settings: Settings) -> None:
-        self._build, self._settings = build, settings
+    def __init__(
+        self, build: Callable[[Settings], T], settings: Settings, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._build, self._settings, self._clock = build, settings, clock
+        self._withdrawals: Collection[bytes] = ()
         self._seen: object = None
-        self._held: _Held[T] = self._read(_Held(0, {}, {}))
+        self._held: _Held[T] = self._read(None)
 
     @property
     def current(self) -> int:
-        """The number of the current epoch."""
-        return self._held.current
+        """The number of the epoch that is in force now, or of the nearest that this party takes part in."""
+        return self._held.number(self._clock())
 
     @property
     def parts(self) -> Mapping[int, T]:
         """All that is held now, by epoch."""
         return self._held.parts
 
+    @property
+    def terms(self) -> Terms:
+        """The terms that are in force now."""
+        return self._held.rosters.in_force(self._clock())
+
+    def is_in_force(self, epoch: int) -> bool:
+        """Whether questions of now are answered in an epoch."""
+        held = [terms for terms in self._held.rosters.all if terms.roster.epoch == epoch]
+        return any(terms.is_in_force(int(self._clock())) for terms in held)
+
+    def is_over(self, epoch: int) -> bool:
+        """Whether an epoch's version has ended, so that nothing is sealed in it any more."""
+        held = [terms for terms in self._held.rosters.all if terms.roster.epoch == epoch]
+        return any(terms.is_over(int(self._clock())) for terms in held)
+
     def at(self, epoch: int | None = None) -> T:
-        """The part of an epoch, or the current one's where that is not held."""
+        """The part of an epoch, or the current one's where that is not held.
+
+        Raises:
+            NotGrantedError: the party takes no part in the agreement any more.
+        """
         held = self._held
-        return held.parts.get(held.current if epoch is None else epoch, held.parts[held.current])
+        if epoch is None or epoch not in held.parts:
+            epoch = held.number(self._clock())
+        if epoch not in held.parts:
+            raise NotGrantedError("this party takes no part in the agreement any more")
+        return held.parts[epoch]
 
     def call(self, epoch: int | None, method: str, *arguments: Any) -> Any:
         """Call a method of an epoch's part, as a worker process is told to."""
@@ -93,42 +125,54 @@ class Epochs(Generic[T]):
                 complete = False
             pause = POLL_SECONDS if complete else min(2 * pause, _LONGEST_POLL_SECONDS)
 
-    def _paths(self) -> tuple[Path, Path, Path]:
-        """In the order in which rosters move on, so that none is missed by who reads them while one does."""
-        current = self._settings.roster
-        return next_roster(current), current, previous_roster(current)
-
     def _signature(self) -> object:
-        return [_signature(path) for path in self._paths()]
+        """What tells that something changed, without reading it."""
+        paths = *roster_paths(self._settings.roster), *withdrawal_paths(*self._directories())
+        return [(path, _signature(path)) for path in paths]
 
-    def _read(self, held: _Held[T]) -> _Held[T]:
+    def _directories(self) -> tuple[Path, Path]:
+        return self._settings.roster.parent, self._settings.directory
+
+    def _read(self, held: _Held[T] | None) -> _Held[T]:
         """What is there now: what was held stays as it is, the rest is built."""
         seen, self._seen = self._signature(), None
-        coming, current, before = map(_bytes, self._paths())
-        if current is None:
-            raise AgreementError("there is no roster")
-        number, part = self._part(held, current)
-        parts, epochs, complete = {number: part}, {current: number}, True
-        for roster in filter(None, (coming, before)):
+        documents = {*read_documents(withdrawal_paths(*self._directories())), *self._withdrawals}
+        rosters, withdrawals, faults = look(self._settings.roster, documents, held.rosters if held else None)
+        try:
+            self._keep(withdrawals)
+        except OSError as error:
+            faults.append(error)
+        parts = dict[int, T]()
+        for terms in rosters.all:
             try:
-                if _agreement(roster) != _agreement(current):
-                    raise AgreementError("a roster beside the current one is for another agreement")  # noqa: TRY301
-                other, part = self._part(held, roster)
-            except Exception as error:  # noqa: BLE001  # whatever it was, the current epoch is served
-                log.error("fault", **described(error))
-                complete = False
-            else:
-                parts.setdefault(other, part)
-                epochs.setdefault(roster, other)
-        if complete:
+                self._hold(parts, terms, held)
+            except Exception as error:
+                if terms is rosters.current:
+                    raise
+                faults.append(error)
+        for fault in faults:
+            log.error("fault", **described(fault))
+        if not faults:
             self._seen = seen
-        return _Held(number, parts, epochs)
+        return _Held(rosters, parts)
 
-    def _part(self, held: _Held[T], roster: bytes) -> tuple[int, T]:
-        if (number := held.epochs.get(roster)) is not None:
-            return number, held.parts[number]
-        terms = read_terms(roster)
-        return terms.roster.epoch, self._build(self._settings.in_epoch(terms))
+    def _hold(self, parts: dict[int, T], terms: Terms, held: _Held[T] | None) -> None:
+        """Add the party's part of an epoch: what was held of the same roster, or a new one; none if it has none."""
+        epoch = terms.roster.epoch
+        if held is not None and epoch in held.parts and terms in held.rosters.all:
+            parts[epoch] = held.parts[epoch]
+        elif self._settings.party in terms.roster.signing:
+            parts[epoch] = self._build(self._settings.in_epoch(terms))
+
+    def _keep(self, withdrawals: Mapping[bytes, Withdrawal]) -> None:
+        """Keep withdrawals that took effect where nobody else can remove them."""
+        for data, withdrawal in withdrawals.items():
+            path = withdrawal_path(self._settings.directory, withdrawal.agency, withdrawal.epoch)
+            if data not in self._withdrawals and not path.exists():
+                new = path.with_suffix(f".{os.getpid()}.{threading.get_native_id()}")
+                new.write_bytes(data)
+                new.replace(path)
+        self._withdrawals = tuple(withdrawals)
 
 
 def epoch_of(data: bytes) -> int | None:
@@ -148,24 +192,9 @@ def epoch_of(data: bytes) -> int | None:
 _PAIR: Final = b"\x82"  # the first byte of CBOR's array of two, which is how the coordinator is asked
 
 
-def _agreement(roster: bytes) -> object:
-    """The canonical agreement that a roster is for."""
-    match decode(roster, MAX_CANONICAL + LIMIT):
-        case [bytes() as agreement, bytes()]:
-            return agreement
-    raise DecodeError("not an agreement and its roster")
-
-
 def _signature(path: Path) -> object:
     try:
         stat = path.stat()
     except FileNotFoundError:
         return None
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
-
-
-def _bytes(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None

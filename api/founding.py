@@ -8,10 +8,12 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from api import keystore
 from api.home import FIRST_EPOCH, PRIVATE_DIRECTORY, Home, keys_path, parties, write_private
 from api.primes import Progress, find_primes
-from api.setup import Established, Secrets, establish
+from api.setup import NOBODY, Established, establish
 from nodes.catalogue import load_catalogue
 from protocol.agreement.model import Agreement, parse
 from protocol.agreement.presets import Preset
@@ -62,7 +64,9 @@ def found(directory: Path, text: str, passphrase: str | None, progress: Progress
         new.roster_path.write_bytes(terms_to_bytes(agreement, established.roster))
         for number, party in enumerate(parties(agreement), start=1):
             progress("sealing keys", number, len(parties(agreement)))
-            _settle(new, party, agreement, established.secrets[party], passphrase)
+            path, own = settle(new, party, agreement, passphrase)
+            node_key = secrets.token_bytes(keystore.NODE_KEY_BYTES)
+            keystore.save(keys_path(path, FIRST_EPOCH), established.secrets[party], node_key, own, secrets.token_bytes)
         _replace(directory, new.directory)
     except BaseException:
         rmtree(new.directory, ignore_errors=True)
@@ -70,33 +74,34 @@ def found(directory: Path, text: str, passphrase: str | None, progress: Progress
     return agreement
 
 
-def establish_epoch(agreement: Agreement, epoch: int, progress: Progress) -> Established:
-    """Make the keys of every party and the signed roster of an epoch, in memory."""
+def establish_epoch(
+    agreement: Agreement, epoch: int, progress: Progress, endorsers: Mapping[str, Ed25519PrivateKey] = NOBODY
+) -> Established:
+    """Make the keys of every party and the signed roster of an epoch, in memory; `endorsers` as for `establish`."""
     bits = MODULUS_BITS if agreement.suite == SUITE else TEST_MODULUS_BITS
     primes = find_primes(bits // 2, progress)
     progress("generating keys", 0, None)
-    return establish(agreement, epoch, primes, secrets.token_bytes, int(time.time()))
+    return establish(agreement, epoch, primes, secrets.token_bytes, int(time.time()), endorsers)
 
 
 def _presets() -> Mapping[str, Preset]:
     return {preset: entry.facts() for preset, entry in load_catalogue().items()}
 
 
-def _settle(home: Home, party: str, agreement: Agreement, held: Secrets, passphrase: str | None) -> None:
-    """Make one party's own directory."""
+def settle(home: Home, party: str, agreement: Agreement, passphrase: str | None) -> tuple[Path, bytes]:
+    """Make one party's own directory, without keys; returns it and the passphrase for them."""
     path = home.party_path(party, agreement)
     path.mkdir(PRIVATE_DIRECTORY, parents=True)
     own = passphrase
     if own is None:
         own = secrets.token_urlsafe(32)
         write_private(path / "passphrase", own.encode() + b"\n")
-    node_key = secrets.token_bytes(keystore.NODE_KEY_BYTES)
-    keystore.save(keys_path(path, FIRST_EPOCH), held, node_key, own.encode(), secrets.token_bytes)
     if party in {requester.id for requester in agreement.requesters}:
         token = secrets.token_urlsafe(32)
         home.token_path(party).parent.mkdir(PRIVATE_DIRECTORY, exist_ok=True)
         write_private(home.token_path(party), token.encode() + b"\n")
         write_private(path / "token.sha256", sha256(token.encode()).hexdigest().encode() + b"\n")
+    return path, own.encode()
 
 
 def _replace(directory: Path, new: Path) -> None:

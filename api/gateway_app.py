@@ -28,7 +28,7 @@ from federation.problem import MEDIA_TYPE, PREFIX, TokenError, kind_of
 from federation.transport import HttpTransport
 from nodes.storage.engine import open_engine
 from nodes.storage.state import ProtocolState
-from protocol.errors import IdentifierError, IndeterminateError, PeerError
+from protocol.errors import IdentifierError, IndeterminateError, NotGrantedError, PeerError
 from protocol.identifiers import Identifier, canonical
 
 TRANSPORT_SECONDS = 27.0
@@ -72,15 +72,18 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 class Gateways:
-    """The gateway to ask now: the current epoch's, from when its canaries came out right; until then the one before."""
+    """The gateway to ask now: the current epoch's, from when its canaries came out right; until then the one before.
+
+    Where that is not in force any more, since its last day has passed or it rests, the current one's all the same.
+    """
 
     def __init__(self, epochs: Epochs[Gateway]) -> None:
         self._epochs = epochs
         self._asked = epochs.current
 
     def __call__(self) -> Gateway:
-        """The gateway of the epoch that questions are asked in; if that is held no longer, the current one's."""
-        return self._epochs.at(self._asked)
+        """The gateway of the epoch that questions are asked in; if that answers no longer, the current one's."""
+        return self._epochs.at(self._asked if self._epochs.is_in_force(self._asked) else None)
 
     async def follow(self) -> None:
         """Follow the current epoch, until cancelled; another party may find out later than this one that it changed."""
@@ -92,8 +95,8 @@ class Gateways:
                 try:
                     await self._epochs.at(current).check_canaries()
                     self._asked = current
-                except IndeterminateError:
-                    continue
+                except (IndeterminateError, NotGrantedError):
+                    continue  # not everybody has found out yet
                 except Exception as error:  # noqa: BLE001  # whatever it was, the next attempt may succeed
                     log.error("fault", **described(error))
 

@@ -2,6 +2,7 @@
 
     agreement.yaml, agreement.roster    public: the agreement and the roster that all agencies signed
     next.roster, previous.roster        public, while epochs overlap: the one to come, or the one before
+    next.yaml                           public: the new version of the agreement, if the epoch to come is of one
     urls.json, tokens/REQUESTER         where each party listens; the bearer token of each gateway's callers
     agencies/ID/, coordinator/, gateways/REQUESTER/
                                         each party's own: keys of each epoch, passphrase, databases, log
@@ -48,6 +49,20 @@ class Home:
     def previous_path(self) -> Path:
         """The roster of the epoch before, until it is forgotten."""
         return previous_roster(self.roster_path)
+
+    @property
+    def next_agreement_path(self) -> Path:
+        """The YAML of the epoch to come, where that is of a new version."""
+        return self.directory / "next.yaml"
+
+    def agreements(self) -> tuple[Agreement, ...]:
+        """The agreements of all epochs whose rosters are here, the current one's first; verified.
+
+        Raises:
+            AgreementError, ModulusError, DecodeError: they do not hold.
+        """
+        others = [path for path in (self.next_path, self.previous_path) if path.exists()]
+        return self.terms().agreement, *(Terms.from_bytes(path.read_bytes()).agreement for path in others)
 
     @property
     def urls_path(self) -> Path:
@@ -98,12 +113,12 @@ def parties(agreement: Agreement) -> tuple[str, ...]:
     )
 
 
-def write_urls(path: Path, agreement: Agreement, urls: Mapping[str, str]) -> None:
-    """Write `urls.json` from {party: URL}, replacing it in one step."""
+def write_urls(path: Path, urls: Mapping[str, str], *agreements: Agreement) -> None:
+    """Write `urls.json` of all parties of these agreements from {party: URL}, replacing it in one step."""
     document = {
         "coordinator": urls[COORDINATOR],
-        "agencies": {agency.id: urls[agency.id] for agency in agreement.agencies},
-        "gateways": {requester.id: urls[requester.id] for requester in agreement.requesters},
+        "agencies": {agency.id: urls[agency.id] for agreement in agreements for agency in agreement.agencies},
+        "gateways": {it.id: urls[it.id] for agreement in agreements for it in agreement.requesters},
     }
     new = path.with_suffix(".new")
     new.write_text(json.dumps(document, indent=2) + "\n", "utf-8")

@@ -33,17 +33,23 @@ class LaunchError(ConcordatError):
 
 
 class Launcher:
-    """The parties of one directory as processes; nothing is remembered but what lies in the directory."""
+    """The parties of one directory as processes; nothing is remembered but what lies in the directory.
 
-    def __init__(self, home: Home, agreement: Agreement) -> None:
+    Parties are those of all agreements given, the versions whose epochs overlap. Who left with an earlier version may
+    still run, and is stopped with the others.
+    """
+
+    def __init__(self, home: Home, *agreements: Agreement) -> None:
         self._home = Home(home.directory.resolve())
-        self._agreement = agreement
-        self._parties = parties(agreement)
+        self._agreements = agreements
+        self._paths = {
+            party: self._home.party_path(party, agreement) for agreement in agreements for party in parties(agreement)
+        }
         self._spawned: list[subprocess.Popen[bytes]] = []
 
     def running(self) -> dict[str, int]:
         """Process ids of the parties that run."""
-        found = {party: self._pid(party) for party in self._parties}
+        found = {party: _pid(path) for party, path in self._all().items()}
         self._spawned = [process for process in self._spawned if process.poll() is None]
         return {party: pid for party, pid in found.items() if pid is not None}
 
@@ -58,13 +64,13 @@ class Launcher:
         running = self.running()
         urls = self._addresses(running)
         peers = route(urls)
-        for party in self._parties:
-            write_urls(self._path(party) / "peers.json", self._agreement, peers(party))
-        for party in self._parties:
+        for party, path in self._paths.items():
+            write_urls(path / "peers.json", peers(party), *self._agreements)
+        for party in self._paths:
             if party not in running:
                 self._spawn(party, urls[party])
         self._await(urls, "healthz", ALIVE_SECONDS)
-        write_urls(self._home.urls_path, self._agreement, urls)
+        write_urls(self._home.urls_path, urls, *self._agreements)
         return urls
 
     def await_ready(self, urls: Mapping[str, str]) -> None:
@@ -87,21 +93,21 @@ class Launcher:
             time.sleep(_POLL_SECONDS)
         for process in self._spawned:
             process.wait()  # its memory is gone, so that it does not run; its last threads may still be ending
-        for party in self._parties:
-            (self._path(party) / "pid").unlink(missing_ok=True)
+        for path in self._all().values():
+            (path / "pid").unlink(missing_ok=True)
         self._home.urls_path.unlink(missing_ok=True)
 
     def _addresses(self, running: Mapping[str, int]) -> dict[str, str]:
         """Each party keeps the port it had, if it runs or the port is free; the others get free ones."""
-        known = {party: self._path(party) / "url" for party in self._parties}
+        known = {party: path / "url" for party, path in self._paths.items()}
         urls = {party: path.read_text("utf-8").strip() for party, path in known.items() if path.exists()}
         kept = {party: url for party, url in urls.items() if party in running or _is_free(int(url.rpartition(":")[2]))}
-        missing = [party for party in self._parties if party not in kept]
+        missing = [party for party in self._paths if party not in kept]
         ports = _free_ports(len(missing))
         return kept | {party: f"http://{HOST}:{port}" for party, port in zip(missing, ports, strict=True)}
 
     def _spawn(self, party: str, url: str) -> None:
-        path = self._path(party).absolute()
+        path = self._paths[party]
         environment = {
             **{name: value for name, value in os.environ.items() if name not in _OF_ONE_PARTY},
             "CONCORDAT_PARTY": party,
@@ -128,10 +134,10 @@ class Launcher:
         with httpx.Client(trust_env=False, timeout=35) as client:
             while waiting:
                 for party in sorted(waiting):
-                    if self._pid(party) is None:
-                        raise LaunchError(f"{party} ended; its log is {self._path(party) / 'log'}")
+                    if _pid(self._paths[party]) is None:
+                        raise LaunchError(f"{party} ended; its log is {self._paths[party] / 'log'}")
                     if time.monotonic() > deadline:
-                        raise LaunchError(f"{party} gives no 200 at {path}; its log is {self._path(party) / 'log'}")
+                        raise LaunchError(f"{party} gives no 200 at {path}; its log is {self._paths[party] / 'log'}")
                     try:
                         if client.get(f"{urls[party]}/{path}").status_code == httpx.codes.OK:
                             waiting.discard(party)
@@ -139,19 +145,20 @@ class Launcher:
                         pass
                 time.sleep(_POLL_SECONDS)
 
-    def _pid(self, party: str) -> int | None:
-        """The party's process id, if that process lives and is this party's."""
-        path = self._path(party)
-        try:
-            pid = int((path / "pid").read_text("utf-8"))
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            state = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
-        except (OSError, ValueError):
-            return None
-        return pid if str(path.absolute()).encode() in arguments and state != "Z" else None
+    def _all(self) -> dict[str, Path]:
+        """Every party's directory, those included that left and were started here."""
+        return {path.parent.name: path.parent for path in self._home.directory.glob("*/*/pid")} | self._paths
 
-    def _path(self, party: str) -> Path:
-        return self._home.party_path(party, self._agreement)
+
+def _pid(path: Path) -> int | None:
+    """The process id of the party of a directory, if that process lives and is this party's."""
+    try:
+        pid = int((path / "pid").read_text("utf-8"))
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        state = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
+    except (OSError, ValueError):
+        return None
+    return pid if str(path).encode() in arguments and state != "Z" else None
 
 
 def _is_free(port: int) -> bool:

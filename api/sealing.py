@@ -50,7 +50,8 @@ async def _seal(epochs: Epochs[T], registrar: Callable[[int], Registrar], epoch:
     while True:
         try:
             # An epoch opens after the one before it, and never again once it is forgotten (nodes/storage/seals.py).
-            if epoch == epochs.current or registrar(min(epoch, epochs.current)).is_open:
+            is_next = epoch == epochs.current or registrar(min(epoch, epochs.current)).is_open
+            if is_next and not epochs.is_over(epoch):
                 await _seal_batches(epochs, registrar(epoch), epoch, transport)
             pause = POLL_SECONDS
         except UnreachableError:

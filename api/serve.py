@@ -16,7 +16,7 @@ GRACE_SECONDS = 10
 
 def main() -> None:
     """Serve until told to stop; then finish what is under way, or refuse it."""
-    settings = Settings(directory=Path(sys.argv[1]))
+    settings = Settings(directory=Path(sys.argv[1])).in_own_epoch()
     import_module("api.logs").configure(settings.party)
     if settings.party == COORDINATOR:
         # Workers first: they import and build while this process does.

@@ -17,10 +17,10 @@ from pydantic_settings import (
 
 from api import keystore
 from api.founding import read_terms
-from api.home import keys_path, read_urls
+from api.home import keys_path, next_roster, previous_roster, read_urls
 from api.setup import Secrets
 from protocol.agreement.terms import Terms
-from protocol.errors import UsageError
+from protocol.errors import AgreementError, UsageError
 
 
 class Settings(BaseSettings):
@@ -74,6 +74,17 @@ class Settings(BaseSettings):
         other = self.model_copy()
         vars(other)["terms"] = terms  # where the cached property keeps what it read
         return other
+
+    def in_own_epoch(self) -> "Settings":
+        """The same settings for the first of the current, the next and the previous epoch that the party is of.
+
+        Raises:
+            AgreementError: it is of none of them.
+        """
+        for path in (self.roster, next_roster(self.roster), previous_roster(self.roster)):
+            if path.exists() and self.party in (terms := read_terms(path.read_bytes())).roster.signing:
+                return self.in_epoch(terms)
+        raise AgreementError("the party takes no part in the agreement")
 
     def secrets(self) -> tuple[Secrets, bytes]:
         """Open this party's keys of this epoch: its secrets, and its database's key."""

@@ -26,6 +26,7 @@ from protocol.wire import Body
 
 B = TypeVar("B", bound=Body)
 
+NOBODY: Mapping[str, Ed25519PrivateKey] = {}
 _RUN_BYTES = 16
 
 
@@ -52,8 +53,17 @@ class Established:
     secrets: Mapping[str, Secrets] = field(repr=False)
 
 
-def establish(agreement: Agreement, epoch: int, primes: tuple[int, int], random: Random, now: int) -> Established:
+def establish(
+    agreement: Agreement,
+    epoch: int,
+    primes: tuple[int, int],
+    random: Random,
+    now: int,
+    endorsers: Mapping[str, Ed25519PrivateKey] = NOBODY,
+) -> Established:
     """Set up an epoch of a validated agreement; `primes` are two safe primes of half the modulus each.
+
+    `endorsers` are the signing keys that the agencies of the version that it follows have in that one.
 
     Raises:
         DkgError, ModulusError, AgreementError: what is verified on the way does not hold.
@@ -91,7 +101,7 @@ def establish(agreement: Agreement, epoch: int, primes: tuple[int, int], random:
         opened = ceremony.unseal_share(share.index, sealed, secrets[keyholder].sealing_key)
         secrets[keyholder] = replace(secrets[keyholder], oprf_share=oprf_shares[keyholder], opening_share=opened)
     signatures = {agency.id: roster.sign(secrets[agency.id].signing_key) for agency in agreement.agencies}
-    signed = SignedRoster(roster, signatures)
+    signed = SignedRoster(roster, signatures, {agency: roster.sign(key) for agency, key in endorsers.items()})
     return Established(Terms.load(agreement, signed), signed, secrets)
 
 

@@ -46,7 +46,7 @@ class Processes:
         self.home = home
         self.terms = home.terms()
         self.recorder = Recorder()
-        self.launcher = Launcher(home, self.terms.agreement)
+        self.launcher = Launcher(home, *home.agreements())
         self._was_running = bool(self.launcher.running())
 
     def __enter__(self) -> Self:

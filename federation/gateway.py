@@ -98,8 +98,10 @@ class Gateway:
         """Verify that all agencies answer, and their canaries rightly; free of the quota, and cached.
 
         Raises:
+            NotGrantedError: the agreement is not in force; then nobody is asked.
             IndeterminateError: names who did not.
         """
+        self._party.terms.require_in_force(self._clock())
         try:
             await self._canaries.check(self._patience)
         except IndeterminateError as error:

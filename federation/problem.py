@@ -17,6 +17,7 @@ from protocol.errors import (
     ReplayedError,
     SignatureError,
     SpentError,
+    WithdrawnError,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -25,6 +26,7 @@ PREFIX = "urn:concordat:problem:"
 MALFORMED = "malformed"
 UNAUTHENTICATED = "unauthenticated"
 NOT_GRANTED = "not-granted"
+WITHDRAWN = "withdrawn"
 UNKNOWN_AGREEMENT = "unknown-agreement"
 REPLAYED = "replayed"
 QUOTA = "quota"
@@ -35,6 +37,7 @@ STATUS: Mapping[str, int] = {
     MALFORMED: 422,
     UNAUTHENTICATED: 401,
     NOT_GRANTED: 403,
+    WITHDRAWN: 403,
     UNKNOWN_AGREEMENT: 404,
     REPLAYED: 409,
     QUOTA: 429,
@@ -45,6 +48,7 @@ TITLES: Mapping[str, str] = {
     MALFORMED: "The request is not as required",
     UNAUTHENTICATED: "The sender is not known",
     NOT_GRANTED: "The sender has no right to ask this",
+    WITHDRAWN: "An agency has withdrawn from the agreement",
     UNKNOWN_AGREEMENT: "There is no such agreement here",
     REPLAYED: "The message or session was seen before",
     QUOTA: "The quota does not cover the request",
@@ -75,6 +79,7 @@ _TYPES: tuple[tuple[type[PeerError], str], ...] = (
     (SignatureError, UNAUTHENTICATED),
     (HeaderError, UNAUTHENTICATED),
     (ExpiredError, UNAUTHENTICATED),
+    (WithdrawnError, WITHDRAWN),
     (NotGrantedError, NOT_GRANTED),
     (UnknownAgreementError, UNKNOWN_AGREEMENT),
     (ReplayedError, REPLAYED),
@@ -119,7 +124,11 @@ def to_error(problem: object, sender: str) -> PeerError:
         case {"type": str() as kind, "retry_after": int() as retry_after} if kind == PREFIX + QUOTA:
             return QuotaError(f"quota refused by {sender}", min(max(1, retry_after), _MAX_RETRY_AFTER))
         case {"type": str() as kind}:
-            for error_type, name in ((NotGrantedError, NOT_GRANTED), (ReplayedError, REPLAYED)):
+            for error_type, name in (
+                (WithdrawnError, WITHDRAWN),
+                (NotGrantedError, NOT_GRANTED),
+                (ReplayedError, REPLAYED),
+            ):
                 if kind == PREFIX + name:
                     return error_type(f"refused by {sender}")
             if kind == PREFIX + MALFORMED:

@@ -76,8 +76,8 @@ class Registrar:
 
     @property
     def is_open(self) -> bool:
-        """Whether its epoch is open: the agency's canary is sealed in it."""
-        return self._listings.is_open(*self._epoch)
+        """Whether its epoch is open: the agency's canary is sealed in it, or it has no register to seal."""
+        return not self._entries or self._listings.is_open(*self._epoch)
 
     @property
     def is_ready(self) -> bool:

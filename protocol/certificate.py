@@ -25,7 +25,7 @@ from protocol.group import ELEMENT_BYTES, decode_element, decode_scalar
 from protocol.identifiers import Identifier, canonical, to_bytes
 from protocol.messages import PREFIX_BYTES, Decision, Evidence
 from protocol.sealing import ask_commitment, bucket, decision_binding, question_secret, session_key
-from protocol.wire import HASH_BYTES, Signed, from_map, read, to_map
+from protocol.wire import HASH_BYTES, MAX_LIFETIME, Signed, from_map, read, to_map
 
 
 def to_json(envelope: Envelope) -> dict[str, Any]:
@@ -47,10 +47,12 @@ def verify(terms: Terms, certificate: object, now: int) -> Signed[Decision]:
 
     1. a DSSE envelope with the coordinator's signature; 2. a decision of this agreement, version and epoch, that says
     which `ask` it answers; 3. for a requester of the agreement, on exactly the measures it implements, over every
-    agency; 4. valid for as long as the agreement says, and not expired.
+    agency; 4. valid for as long as the agreement says, and not expired; 5. of a time at which the agreement was in
+    force: a question is decided within a minute, and by its own time.
 
     Raises:
-        DecisionError: a step fails; the error says which.
+        DecisionError: step 1 to 4; the error says which.
+        NotGrantedError: step 5, as `Terms.require_in_force`.
     """
     try:
         decision = read(_envelope(certificate).to_bytes(), Decision)
@@ -73,6 +75,8 @@ def verify(terms: Terms, certificate: object, now: int) -> Signed[Decision]:
         raise DecisionError("a decision that is not valid for as long as the agreement says")
     if not header.issued <= now < header.expires:
         raise DecisionError("the decision has expired, or is not yet valid")
+    if not terms.is_in_force(header.issued - MAX_LIFETIME):
+        terms.require_in_force(header.issued)
     return decision
 
 

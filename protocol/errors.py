@@ -90,6 +90,22 @@ class NotGrantedError(PeerError):
     """The sender has no right to ask this, for this purpose or at this time."""
 
 
+class NotYetInForceError(NotGrantedError):
+    """The first day of this version of the agreement is still to come."""
+
+
+class NoLongerInForceError(NotGrantedError):
+    """The last day of this version of the agreement has passed."""
+
+
+class WithdrawnError(NotGrantedError):
+    """An agency has withdrawn from this version of the agreement, which answers nothing any more."""
+
+
+class OtherVersionError(NotGrantedError):
+    """At the time of the question another version of the agreement is in force, or another epoch current."""
+
+
 class QuotaError(PeerError):
     """The sender's quota does not cover the request; `retry_after` is in seconds."""
 

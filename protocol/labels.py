@@ -5,6 +5,7 @@ INSECURE_TEST_SUITE = "concordat-v1-insecure-test"
 
 # Signed messages: the DSSE payload type is this prefix, the message type, and "+cbor".
 PAYLOAD_TYPE_PREFIX = "application/vnd.concordat.v1."
+WITHDRAWAL_PAYLOAD_TYPE = "application/vnd.concordat.v1.withdrawal+cbor"
 ROSTER_PAYLOAD_TYPE = "application/vnd.concordat.v1.roster+cbor"
 
 # Key derivation from a pseudonym t (HKDF info).

@@ -98,7 +98,7 @@ class Scene:
                 time.sleep(0.01)
             url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
             parties = self.federation.terms.roster.signing
-            write_urls(self.home.urls_path, self.federation.terms.agreement, dict.fromkeys(parties, url))
+            write_urls(self.home.urls_path, dict.fromkeys(parties, url), self.federation.terms.agreement)
             yield
         finally:
             server.should_exit = True

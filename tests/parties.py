@@ -121,9 +121,10 @@ def agreement(
     return parse(yaml.safe_dump(document))
 
 
-def established(document: Agreement, epoch: int = 1) -> Established:
-    """A new epoch of an agreement, on small keys."""
-    return establish(document, epoch, small_primes(), secrets.token_bytes, NOW)
+def established(document: Agreement, epoch: int = 1, after: Established | None = None) -> Established:
+    """A new epoch of an agreement, on small keys; endorsed by all agencies of the one that it comes after."""
+    endorsers = {agency: after.secrets[agency].signing_key for agency in after.terms.agencies} if after else {}
+    return establish(document, epoch, small_primes(), secrets.token_bytes, NOW, endorsers)
 
 
 @cache

@@ -33,7 +33,7 @@ IN_LEDGER = ("session", "opening", "any x", "opened", "proof", "log")
 class CarelessTerms(Terms):
     """Terms that grant every purpose."""
 
-    def require_right(self, party: str, purpose: str, now: int) -> None:
+    def require_right(self, party: str, purpose: str, time: int) -> None:
         """Grant it."""
 
 

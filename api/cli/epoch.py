@@ -10,8 +10,11 @@ from rich.table import Table
 
 from api import rollover
 from api.cli.exits import BAD_INPUT, INDETERMINATE, REFUSED, UNEXPECTED
+from api.cli.federation import PASSPHRASE, read_text, show_violations
 from api.cli.terminal import progress_bar, stop
 from api.home import Home
+from api.rosters import GRACE_SECONDS
+from protocol.agreement.violation import InvalidAgreementError
 from protocol.errors import ConcordatError, IndeterminateError
 
 _LOW_PRIORITY: Final = 10
@@ -22,15 +25,24 @@ epoch = typer.Typer(help="New keys for a running federation: begin, switch, forg
 
 
 @epoch.command()
-def begin(directory: Directory) -> None:
-    """Found the next epoch of the same agreement beside the current one; agencies seal their registers in it.
+def begin(
+    directory: Directory,
+    agreement: Annotated[
+        Path | None, typer.Option("--agreement", help="The YAML of a new version of the agreement.")
+    ] = None,
+) -> None:
+    """Found the next epoch beside the current one; agencies seal their registers in it.
 
-    Questions are answered in the current epoch as before.
+    It is of the same agreement, or of a new version of it. Questions are answered in the current epoch as before.
     """
+    home, text = _home(directory), None if agreement is None else read_text(agreement)
     os.nice(_LOW_PRIORITY)  # the search for primes takes every processor, and the parties are answering on them
     try:
         with progress_bar(Console(stderr=True)) as report:
-            number = rollover.begin(_home(directory), report)
+            number = rollover.begin(home, report, text, os.environ.get(PASSPHRASE))
+    except InvalidAgreementError as error:
+        show_violations(error)
+        raise typer.Exit(BAD_INPUT) from error
     except ConcordatError as error:
         _refuse(error)
     typer.echo(f"epoch {number} has begun. Next: concordat epoch status {directory}")
@@ -61,7 +73,7 @@ def switch(directory: Directory) -> None:
         number = rollover.switch(_home(directory))
     except ConcordatError as error:
         _refuse(error)
-    after = f"Next, in {rollover.GRACE_SECONDS} s: concordat epoch forget {directory}"
+    after = f"Next, in {GRACE_SECONDS} s: concordat epoch forget {directory}"
     typer.echo(f"epoch {number} is the current one. {after}")
 
 
@@ -72,7 +84,7 @@ def forget(
 ) -> None:
     """Erase the epoch before: its keys, shares, roster and seals, everywhere."""
     try:
-        number = rollover.forget(_home(directory), 0 if now else rollover.GRACE_SECONDS)
+        number = rollover.forget(_home(directory), 0 if now else GRACE_SECONDS)
     except TimeoutError as error:
         stop(UNEXPECTED, str(error), "Run the same command again.")
     except ConcordatError as error:

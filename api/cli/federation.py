@@ -11,16 +11,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from api import rollover
 from api.cli.exits import BAD_INPUT, UNEXPECTED
+from api.cli.own import day, today
 from api.cli.terminal import progress_bar, stop
 from api.founding import found, read_agreement
-from api.home import Home
+from api.home import Home, parties
 from api.launcher import Launcher, LaunchError
 from protocol.agreement.model import schema
 from protocol.agreement.terms import Terms
 from protocol.agreement.violation import InvalidAgreementError
 from protocol.certificate import verify, verify_standing
-from protocol.errors import PeerError
+from protocol.errors import ConcordatError, PeerError
 from protocol.messages import Effect
 
 PASSPHRASE = "CONCORDAT_PASSPHRASE"  # noqa: S105  # a variable's name
@@ -48,13 +50,13 @@ def init(
                 "DIR: not empty; nothing was changed",
                 "Name another directory, or say --force to replace it.",
             )
-        if home.roster_path.exists() and Launcher(home, home.terms().agreement).running():
+        if home.roster_path.exists() and Launcher(home, *home.agreements()).running():
             stop(BAD_INPUT, "DIR: its parties are running; nothing was changed", "Run `concordat down DIR` first.")
     try:
         with progress_bar(Console(stderr=True)) as report:
-            made = found(directory, _text(agreement), os.environ.get(PASSPHRASE), report)
+            made = found(directory, read_text(agreement), os.environ.get(PASSPHRASE), report)
     except InvalidAgreementError as error:
-        _show_violations(error)
+        show_violations(error)
         raise typer.Exit(BAD_INPUT) from error
     typer.echo(f"{made.id} is founded: {len(made.agencies)} agencies. Next: concordat up {directory} --wait")
 
@@ -69,7 +71,9 @@ def up(
     try:
         urls = launcher.start()
         if wait:
-            launcher.await_ready(urls)
+            # Who joins with a version to come answers nothing before that.
+            current = parties(Home(directory).terms().agreement)
+            launcher.await_ready({party: urls[party] for party in current})
     except LaunchError as error:
         stop(UNEXPECTED, str(error), f"The others keep running; `concordat down {directory}` stops them.")
     typer.echo(f"{len(urls)} parties run; addresses are in {directory / 'urls.json'}")
@@ -93,11 +97,36 @@ def down(directory: Directory) -> None:
 def validate_agreement(file: Annotated[Path, typer.Argument(metavar="FILE", help="The agreement's YAML.")]) -> None:
     """List every rule that an agreement breaks, with the field's path and what would satisfy it."""
     try:
-        read_agreement(_text(file))
+        read_agreement(read_text(file))
     except InvalidAgreementError as error:
-        _show_violations(error)
+        show_violations(error)
         raise typer.Exit(BAD_INPUT) from error
     typer.echo("the agreement breaks no rule")
+
+
+@agreement_app.command()
+def withdraw(
+    directory: Directory,
+    agency: Annotated[str, typer.Option("--agency", help="The agency's id.")],
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="DATE", help="The first day without the agreement, UTC; default today."),
+    ] = None,
+) -> None:
+    """Withdraw an agency from the agreement, which from that day on answers nothing: at no party, and to nobody.
+
+    Only a new version takes it back.
+    """
+    home = Home(directory)
+    if not home.roster_path.exists():
+        stop(BAD_INPUT, "DIR: no federation here", "Found one with `concordat init DIR --agreement FILE`.")
+    first = day(on, "--on", to_come=True) or today()
+    try:
+        paths = rollover.withdraw(home, agency, first)
+    except ConcordatError as error:
+        stop(BAD_INPUT, f"--agency, --on: {error}")
+    typer.echo(f"{agency} has withdrawn: from {first} on the agreement answers nothing")
+    typer.echo(f"Parties elsewhere need beside their agreement.roster: {', '.join(path.name for path in paths)}")
 
 
 @agreement_app.command("schema")
@@ -117,7 +146,7 @@ def verify_certificate(
     except PeerError as error:
         stop(BAD_INPUT, f"--roster: {error}")
     try:
-        document = json.loads(_text(file))
+        document = json.loads(read_text(file))
     except ValueError:
         stop(BAD_INPUT, "FILE: not JSON")
     now, about = int(time.time()), "nobody that it names: it is without evidence"
@@ -144,17 +173,19 @@ def _launcher(directory: Path) -> Launcher:
     if not home.roster_path.exists():
         stop(BAD_INPUT, "DIR: no federation here", "Found one with `concordat init DIR --agreement FILE`.")
     try:
-        return Launcher(home, home.terms().agreement)
+        return Launcher(home, *home.agreements())
     except PeerError as error:
         stop(BAD_INPUT, f"DIR: {error}")
 
 
-def _show_violations(error: InvalidAgreementError) -> None:
+def show_violations(error: InvalidAgreementError) -> None:
+    """Print every broken rule, one line each."""
     for violation in error.violations:
         typer.echo(f"{violation.path}: {violation.rule}; {violation.remedy}", err=True)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A file that an option or argument names; of one that cannot be read the command ends."""
     try:
         return _bytes(path).decode("utf-8")
     except UnicodeDecodeError:

@@ -63,7 +63,7 @@ def import_(
     command goes on where it was interrupted: what is loaded is not loaded twice. A new edition of an official list
     renews what it names, and at its end what it names no more is ended.
     """
-    settings = own_settings(directory, agency)
+    settings = own_settings(directory, agency, register)
     entry = own_entries(settings, register)[register]
     chosen = _format(format_, entry, list_name, as_of)
     edition = _Edition(register, list_name or register, day(as_of, "--as-of") or today(), all_that_left)

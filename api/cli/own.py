@@ -11,6 +11,7 @@ from typing import Annotated, Final, TypeVar
 import httpx
 import typer
 
+from api import rollover
 from api.agency import entries, open_listings, open_register
 from api.cli.exits import BAD_INPUT, INDETERMINATE, REFUSED, UNEXPECTED
 from api.cli.terminal import stop
@@ -24,6 +25,7 @@ from nodes.life import TransitionError
 from nodes.listings import ListingError, UnknownListingError
 from nodes.register import Register
 from nodes.storage.listings import ListingStore
+from protocol.agreement.model import Agreement
 from protocol.agreement.roster import COORDINATOR
 from protocol.errors import (
     AgreementError,
@@ -58,22 +60,34 @@ AsOf = Annotated[str | None, typer.Option(metavar="DATE", help="As it stood at t
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
-def own_settings(directory: Path, agency: str) -> Settings:
-    """The settings of an agency whose directory lies in a federation's."""
+def own_settings(directory: Path, agency: str, register: str | None = None) -> Settings:
+    """The settings of an agency whose directory lies in a federation's.
+
+    They are of the epoch in force; or where only another version has the agency, or this register of it, of that one's.
+    """
     home = Home(directory)
     try:
-        terms = home.terms()
+        current = rollover.answering(home)
+        others = rollover.coming(home), home.terms(), rollover.before(home)
+        epochs = [current, *(terms for terms in others if terms is not None)]
     except OSError:
         stop(BAD_INPUT, "DIR: no federation's directory", "Make one with `concordat init`.")
     except PeerError as error:
         stop(BAD_INPUT, f"DIR: {error}")
-    if agency not in terms.agencies:
-        stop(BAD_INPUT, "--agency: not an agency of this agreement", f"There are {', '.join(terms.agencies)}.")
+    own_epochs = [terms for terms in epochs if agency in terms.agencies]
+    if not own_epochs:
+        stop(BAD_INPUT, "--agency: not an agency of this agreement", f"There are {', '.join(current.agencies)}.")
+    having = [terms for terms in own_epochs if (agency, register) in _registers(terms.agreement)]
+    terms = [*having, *own_epochs][0]
     own = home.party_path(agency, terms.agreement)
     peers = own / "peers.json"
     # While parties run here, the agency finds the others as its node does; on hosts of their own there is one file.
     urls = peers if home.urls_path.exists() and peers.exists() else home.urls_path
-    return Settings(party=agency, directory=own, roster=home.roster_path, urls=urls)
+    return Settings(party=agency, directory=own, roster=home.roster_path, urls=urls).in_epoch(terms)
+
+
+def _registers(agreement: Agreement) -> set[tuple[str, str]]:
+    return {(agency.id, register.id) for agency in agreement.agencies for register in agency.registers}
 
 
 def own_register(directory: Path, agency: str) -> Register:
@@ -116,15 +130,15 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-def day(text: str | None, option: str) -> date | None:
-    """The day that an option names, if it is given; none that is to come."""
+def day(text: str | None, option: str, *, to_come: bool = False) -> date | None:
+    """The day that an option names, if it is given; one that is to come only where that is allowed."""
     if text is None:
         return None
     try:
         named = date.fromisoformat(text)
     except ValueError:
         stop(BAD_INPUT, f"{option}: not a date of the form YYYY-MM-DD")
-    if named > today():
+    if named > today() and not to_come:
         stop(BAD_INPUT, f"{option}: a day to come")
     return named
 

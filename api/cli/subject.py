@@ -11,6 +11,7 @@ from api.cli.exits import BAD_INPUT, DONE, INDETERMINATE, PARTLY, REFUSED
 from api.cli.terminal import stop
 from api.door import ask as ask_door
 from api.home import Home, read_urls
+from api.rollover import answering
 from protocol.agreement.terms import Terms
 from protocol.errors import DecodeError, IndeterminateError, PeerError
 
@@ -62,7 +63,7 @@ def _door(target: str, agency: str | None, roster: Path | None) -> tuple[Terms, 
         stop(BAD_INPUT, "--roster: missing", "Answers are verified by the agreement's roster; have it from elsewhere.")
     home = Home(Path(target))
     try:
-        terms = Terms.from_bytes((roster or home.roster_path).read_bytes())
+        terms = Terms.from_bytes(roster.read_bytes()) if roster else answering(home)
         if is_url:
             return terms, target.rstrip("/")
         name = agency or terms.agencies[0]

@@ -69,7 +69,7 @@ def settle(home: Home, text: str, progress: Progress) -> bool:
         for party, names in _databases(agreement).items():
             _grant(home, party, home.party_path(party, agreement), names)
         home.agreement_path.write_text(text, "utf-8")
-        write_urls(home.urls_path, agreement, {party: f"http://{party}:{PORT}" for party in parties(agreement)})
+        write_urls(home.urls_path, {party: f"http://{party}:{PORT}" for party in parties(agreement)}, agreement)
         begun.write_bytes(founded.roster_path.read_bytes())
     os.sync()  # the roster says that all else is there, after a loss of power too
     begun.replace(home.roster_path)

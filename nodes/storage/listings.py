@@ -39,13 +39,18 @@ class Entry(NamedTuple):
 
 
 class ListingStore:
-    """The only code that opens transactions over listings, seals and the trail; `bucket_size` is the agreement's B."""
+    """The only code that opens transactions over listings, seals and the trail.
 
-    def __init__(self, engine: Engine, cipher: ColumnCipher, bucket_size: int) -> None:
+    `bucket_size` is the agreement's B, `registers` are those that the agency brings into it (None: all that are here).
+    """
+
+    def __init__(
+        self, engine: Engine, cipher: ColumnCipher, bucket_size: int, registers: Collection[str] | None = None
+    ) -> None:
         self._engine = engine
         self._trail = Trail(cipher)
         self._records = Records(cipher, self._trail)
-        self._seals = cache(partial(Seals, cipher, bucket_size))
+        self._seals = cache(partial(Seals, cipher, bucket_size, registers=registers))
         migrate(engine, "listings")
         bring_over(engine, self._writing, cipher, self._records, self._trail)
 

@@ -2,6 +2,8 @@
 
 Epochs overlap: in every epoch that is open a listing is sealed or waits, whichever it was entered in. One that is not
 open while a later one is, is over: nothing is sealed in it any more, so what was forgotten of it does not come back.
+Epochs may be of two versions, and a register in one of them only: in the other its listings are noted as waiting, but
+nobody waits for them.
 
 Seals are encrypted with random nonces, so equal pseudonyms are only seen once a bucket is decrypted, and no index or
 join in the database pairs them. Every method works inside the transaction of the connection it is given.
@@ -13,6 +15,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
     Connection,
     Integer,
@@ -27,6 +30,7 @@ from sqlalchemy import (
     null,
     select,
     text,
+    true,
     union_all,
 )
 
@@ -71,6 +75,9 @@ _IS_WAITED_FOR: Final = exists().where(PENDING.c.agreement == _AGREEMENT, PENDIN
 _OPENED: Final = select(_IS_OPEN)
 _OVER: Final = select(~_IS_OPEN & exists().where(CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch > _EPOCH))
 _READY: Final = select(_IS_OPEN & ~_IS_WAITED_FOR)
+_REGISTERS: Final[BindParameter[str]] = bindparam("registers", expanding=True)
+_IS_OF_REGISTERS: Final = PENDING.c.listing.in_(select(LISTING.c.number).where(LISTING.c.register_id.in_(_REGISTERS)))
+_READY_OF: Final = select(_IS_OPEN & ~_IS_WAITED_FOR.where(_IS_OF_REGISTERS))
 _ADD: Final = text(
     "INSERT INTO seal (listing, position, agreement, epoch, prefix, pseudonym) "
     "VALUES (:listing, :position, :agreement, :epoch, :prefix, :pseudonym) ON CONFLICT DO NOTHING"
@@ -78,16 +85,25 @@ _ADD: Final = text(
 
 
 class Seals:
-    """The seals of one agreement and epoch; `bucket_size` is B."""
+    """The seals of one agreement and epoch; `bucket_size` is B, `registers` are the epoch's own (None: all)."""
 
-    def __init__(self, cipher: ColumnCipher, bucket_size: int, agreement: str, epoch: int) -> None:
+    def __init__(
+        self,
+        cipher: ColumnCipher,
+        bucket_size: int,
+        agreement: str,
+        epoch: int,
+        registers: Collection[str] | None = None,
+    ) -> None:
         self._cipher = cipher
         self._bucket_size = bucket_size
         self._epoch = {"agreement": agreement, "epoch": epoch}
+        self._registers = registers
         self._has_epoch = (SEAL.c.agreement == agreement) & (SEAL.c.epoch == epoch)
         self._is_waiting = (PENDING.c.agreement == agreement) & (PENDING.c.epoch == epoch)
         seals = select(func.count()).where(SEAL.c.listing == LISTING.c.number, self._has_epoch)
         self._is_sealed = seals.scalar_subquery() >= LISTING.c.identifiers
+        self._is_own = true() if registers is None else LISTING.c.register_id.in_(registers)
         self._is_other = (CANARY.c.agreement == agreement) & (CANARY.c.epoch != epoch)
 
     def is_open(self, connection: Connection) -> bool:
@@ -96,7 +112,9 @@ class Seals:
 
     def is_ready(self, connection: Connection) -> bool:
         """Whether this epoch is opened and no listing waits to be sealed in it."""
-        return bool(connection.execute(_READY, self._epoch).scalar_one())
+        if self._registers is None:
+            return bool(connection.execute(_READY, self._epoch).scalar_one())
+        return bool(connection.execute(_READY_OF, self._epoch | {"registers": [*self._registers]}).scalar_one())
 
     def open(self, connection: Connection, registers: Collection[str], canary: Seal) -> None:
         """Store the canary; from now on every listing of these registers is sealed or waits to be.
@@ -142,7 +160,8 @@ class Seals:
 
     def waiting(self, connection: Connection, limit: int) -> list[int]:
         """The numbers of the next listings that wait."""
-        statement = select(PENDING.c.listing).where(self._is_waiting).order_by(PENDING.c.listing).limit(limit)
+        waiting = select(PENDING.c.listing).join(LISTING, LISTING.c.number == PENDING.c.listing)
+        statement = waiting.where(self._is_waiting, self._is_own).order_by(PENDING.c.listing).limit(limit)
         return list(connection.execute(statement).scalars())
 
     def sealed(self, connection: Connection, contents: Collection[bytes]) -> set[bytes]:
@@ -186,12 +205,12 @@ class Seals:
         """How many listings are sealed in this epoch, and how many wait; before it is open, all do."""
         sealed, stored = (
             int(connection.execute(select(func.count()).select_from(table).where(which)).scalar_one())
-            for table, which in ((SEAL, self._has_epoch & (SEAL.c.position == 0)), (LISTING, LISTING.c.number > 0))
+            for table, which in ((SEAL, self._has_epoch & (SEAL.c.position == 0)), (LISTING, self._is_own))
         )
         if not self.is_open(connection):
             return sealed, stored - sealed
-        waiting = select(func.count()).select_from(PENDING).where(self._is_waiting)
-        return sealed, int(connection.execute(waiting).scalar_one())
+        waiting = select(func.count()).select_from(PENDING).join(LISTING, LISTING.c.number == PENDING.c.listing)
+        return sealed, int(connection.execute(waiting.where(self._is_waiting, self._is_own)).scalar_one())
 
     def forget_earlier(self, connection: Connection) -> None:
         """Erase every seal, canary and wait of the agreement's epochs before this one."""

@@ -155,6 +155,13 @@ class Moratorium(_Document):
     legal_basis: Text
 
 
+class Emergency(_Document):
+    """That a version holds for its days only, on which legal `basis`, and which one is in force before and after."""
+
+    follows: int = Field(ge=1, lt=1 << 31)
+    basis: Text
+
+
 class Agreement(_Document):
     """One version of an agreement."""
 
@@ -176,6 +183,7 @@ class Agreement(_Document):
     rules: tuple[Rule, ...] = Field(min_length=1)
     opt_outs: tuple[OptOut, ...] | None = Field(default=None, min_length=1)
     moratoria: tuple[Moratorium, ...] | None = Field(default=None, min_length=1)
+    emergency: Emergency | None = None
     validity_of_decision: Period
 
     @property

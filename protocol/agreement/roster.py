@@ -2,10 +2,13 @@
 
 It binds the agreement (by digest), every party's Ed25519 and X25519 public key, the OPRF public key with each
 keyholder's public share, and the opening key's published values. Whoever holds it can verify every message.
+
+A roster that follows another is also endorsed: signed by the agencies of the one before, under their keys in that one.
+So whoever holds the one before need trust nobody else to go on to it (`protocol.agreement.succession`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -51,19 +54,32 @@ class Roster:
 
     def sign(self, key: Ed25519PrivateKey) -> bytes:
         """One agency's signature over the roster."""
-        return key.sign(pae(labels.ROSTER_PAYLOAD_TYPE, encode(to_map(self))))
+        return key.sign(self._signed())
+
+    def is_signed(self, key: bytes | None, signature: bytes) -> bool:
+        """Whether a signature over the roster verifies under a raw Ed25519 key; never under none."""
+        try:
+            Ed25519PublicKey.from_public_bytes(key or b"").verify(signature, self._signed())
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    def _signed(self) -> bytes:
+        return pae(labels.ROSTER_PAYLOAD_TYPE, encode(to_map(self)))
 
 
 @dataclass(frozen=True)
 class SignedRoster:
-    """A roster and the agencies' signatures over it."""
+    """A roster, the agencies' signatures over it, and those of the agencies of the roster before, if it follows one."""
 
     roster: Roster
     signatures: Mapping[str, bytes]
+    endorsements: Mapping[str, bytes] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Encode for file and wire."""
-        return encode([labels.ROSTER_PAYLOAD_TYPE, encode(to_map(self.roster)), dict(self.signatures)])
+        endorsed = [dict(self.endorsements)] if self.endorsements else []
+        return encode([labels.ROSTER_PAYLOAD_TYPE, encode(to_map(self.roster)), dict(self.signatures), *endorsed])
 
     @staticmethod
     def from_bytes(data: bytes) -> "SignedRoster":
@@ -73,10 +89,10 @@ class SignedRoster:
             DecodeError: not the canonical encoding of a signed roster.
         """
         match decode(data, LIMIT):
-            case [str() as kind, bytes() as payload, dict() as signatures] if (
-                kind == labels.ROSTER_PAYLOAD_TYPE and all(map(is_octets(SIGNATURE_BYTES), signatures.values()))
+            case [labels.ROSTER_PAYLOAD_TYPE, bytes() as payload, signatures, *endorsed] if (
+                all(map(_are_signatures, [signatures, *endorsed])) and len(endorsed) <= 1 and all(endorsed)
             ):
-                return SignedRoster(from_map(Roster, decode(payload, LIMIT)), signatures)
+                return SignedRoster(from_map(Roster, decode(payload, LIMIT)), signatures, *endorsed)
         raise DecodeError("not a signed roster")
 
     def verify(self, agencies: tuple[str, ...]) -> None:
@@ -89,13 +105,13 @@ class SignedRoster:
             raise AgreementError("a signing key in the roster is of low order: it would verify any message")
         if set(self.signatures) != set(agencies):
             raise AgreementError("the roster is not signed by exactly the agreement's agencies")
-        signed = pae(labels.ROSTER_PAYLOAD_TYPE, encode(to_map(self.roster)))
         for agency in agencies:
-            try:
-                key = Ed25519PublicKey.from_public_bytes(self.roster.signing[agency])
-                key.verify(self.signatures[agency], signed)
-            except (InvalidSignature, KeyError) as error:
-                raise AgreementError(f"the roster's signature by {agency} does not verify") from error
+            if not self.roster.is_signed(self.roster.signing.get(agency), self.signatures[agency]):
+                raise AgreementError(f"the roster's signature by {agency} does not verify")
+
+
+def _are_signatures(value: object) -> bool:
+    return isinstance(value, dict) and all(map(is_octets(SIGNATURE_BYTES), value.values()))
 
 
 def _without_sign(key: bytes) -> bytes:

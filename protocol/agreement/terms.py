@@ -1,14 +1,15 @@
 """The terms: an agreement and its signed roster, verified once, and everything public that follows from both."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
 from functools import cache, cached_property
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from protocol import labels
+from protocol.agreement.force import Force
 from protocol.agreement.layout import layout
 from protocol.agreement.model import MAX_CANONICAL, Agreement, canonical, from_canonical
 from protocol.agreement.model import digest as agreement_digest
@@ -16,7 +17,15 @@ from protocol.agreement.parameters import bucket_bits, bucket_size
 from protocol.agreement.roster import COORDINATOR, LIMIT, Roster, SignedRoster
 from protocol.ceremony import Ceremony
 from protocol.codec import concat, decode, encode, i2osp, os2ip
-from protocol.errors import AgreementError, DecodeError, NotGrantedError, PeerError, UsageError
+from protocol.errors import (
+    AgreementError,
+    DecodeError,
+    NoLongerInForceError,
+    NotGrantedError,
+    NotYetInForceError,
+    PeerError,
+    UsageError,
+)
 from protocol.group import Element, decode_element
 from protocol.lanes import LaneLayout
 from protocol.opening import OpeningKey
@@ -30,7 +39,7 @@ ACCESS = "subject-access"
 """Purposes of the protocol itself: an agency seals its register; a requester asks for canaries, with known answers; an
 agency asks all agencies for a subject that stands at its door."""
 
-_DAY = 86_400
+DAY = 86_400
 _CANARY_CHECKS = 300  # a day: enough for one every five minutes, far below what a requester may ask anyway
 _ACCESSES = 1000  # identifiers a day: many times what people ask at one agency, too few to go through a register by
 
@@ -56,11 +65,16 @@ class Allowance:
 
 @dataclass(frozen=True)
 class Terms:
-    """Verified public terms of one agreement and epoch; `load` is the only way to get one."""
+    """Verified public terms of one agreement and epoch; `load` is the only way to get one.
+
+    `force` is the one part that changes: whoever follows withdrawals and other versions sets it.
+    """
 
     agreement: Agreement
     roster: Roster
     ceremony: Ceremony
+    endorsements: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    force: Force = field(default_factory=Force, compare=False)
 
     @staticmethod
     def from_bytes(data: bytes) -> "Terms":
@@ -107,7 +121,7 @@ class Terms:
         if len(ceremony.commitments) != agreement.keyholders.threshold:
             raise AgreementError("the opening key's threshold is not the agreement's")
         ceremony.verify(agreement.suite)
-        return Terms(agreement, roster, ceremony)
+        return Terms(agreement, roster, ceremony, signed.endorsements)
 
     @cached_property
     def agencies(self) -> tuple[str, ...]:
@@ -186,41 +200,76 @@ class Terms:
         own identifiers: twice `max_listings` (once, and the turnover of as many again) for the whole epoch, since a
         daily allowance would let it test the population within a year. For subjects at its door it has a daily one.
         """
-        day = now // _DAY
+        day = now // DAY
         if request.sender in self.agencies and request.purpose == ACCESS:
-            return Allowance(_ACCESSES, f"access day {day}", (day + 1) * _DAY)
+            return Allowance(_ACCESSES, f"access day {day}", (day + 1) * DAY)
         if request.sender in self.agencies:
             end = datetime.combine(self.agreement.valid.until, time.max, UTC)
             limit = 2 * self.agreement.anonymity.max_listings
             return Allowance(limit, f"epoch {self.roster.epoch}", int(end.timestamp()))
         if request.purpose == CANARY:
-            return Allowance(_CANARY_CHECKS * self.canaries, f"canary day {day}", (day + 1) * _DAY)
-        return Allowance(self.agreement.requester(request.sender).quota_per_day, f"day {day}", (day + 1) * _DAY)
+            return Allowance(_CANARY_CHECKS * self.canaries, f"canary day {day}", (day + 1) * DAY)
+        return Allowance(self.agreement.requester(request.sender).quota_per_day, f"day {day}", (day + 1) * DAY)
 
     @property
     def canaries(self) -> int:
         """How many subjects one canary check asks about: each agency's canary, and one that nobody lists."""
         return len(self.agencies) + 1
 
-    def require_in_force(self, now: int) -> None:
-        """Refuse outside the agreement's validity (dates in UTC, the last day included).
+    def require_in_force(self, time: int) -> None:
+        """Refuse what is asked at a time at which this version is not in force.
+
+        That is outside its days (UTC, the last included), from the day of a withdrawal, and while another version or
+        epoch answers. `time` is the question's, not the receiver's: so all parties change at the same moment.
 
         Raises:
-            NotGrantedError: not yet, or no longer in force.
+            NotYetInForceError, NoLongerInForceError, WithdrawnError, OtherVersionError: as their names say.
         """
-        valid = self.agreement.valid
-        if not valid.from_ <= datetime.fromtimestamp(now, UTC).date() <= valid.until:
-            raise NotGrantedError("the agreement is not in force")
+        if utc_day(time) < self.agreement.valid.from_:
+            raise NotYetInForceError("the agreement is not in force yet")
+        self.require_not_over(time)
+        self.force.require_here(time)
 
-    def require_right(self, party: str, purpose: str, now: int) -> None:
-        """Refuse a question that the agreement does not grant.
+    def require_not_over(self, time: int) -> None:
+        """Refuse what is asked once this version has ended: registers are sealed before it is in force, not after.
+
+        Raises:
+            NoLongerInForceError, WithdrawnError: as their names say.
+        """
+        if utc_day(time) > self.agreement.valid.until:
+            raise NoLongerInForceError("the agreement is not in force any more")
+        self.force.require_not_withdrawn(time)
+
+    def is_in_force(self, time: int) -> bool:
+        """Whether what is asked at this time is not refused by `require_in_force`."""
+        return _passes(self.require_in_force, time)
+
+    def is_over(self, time: int) -> bool:
+        """Whether what is asked at this time is refused by `require_not_over`."""
+        return not _passes(self.require_not_over, time)
+
+    def require_right(self, party: str, purpose: str, time: int) -> None:
+        """Refuse a question that the agreement does not grant; `time` is the question's.
 
         Raises:
             NotGrantedError: no requester, a purpose it does not have, or an agreement not in force.
         """
-        self.require_in_force(now)
+        self.require_in_force(time)
         if purpose not in {*self.agreement.requester(party).purposes, CANARY}:
             raise NotGrantedError("the agreement does not grant this purpose to the requester")
+
+
+def utc_day(time: int) -> date:
+    """The UTC day of a time in Unix seconds."""
+    return datetime.fromtimestamp(time, UTC).date()
+
+
+def _passes(check: Callable[[int], None], time: int) -> bool:
+    try:
+        check(time)
+    except NotGrantedError:
+        return False
+    return True
 
 
 @cache

@@ -24,6 +24,7 @@ from protocol.wire import MAX_PARTIES
 
 RESERVED = ("coordinator", "agencies", "keyholders")  # names of audiences that are not a single agency or requester
 MAX_VALID_MONTHS = 18
+MAX_EMERGENCY_DAYS = 90  # its first and last day included
 MAX_BUCKET_SIZE = 4096  # 3.2 MB a subject at 3072 bits, within what a message carries
 SHORTEST_DECISION, LONGEST_DECISION = timedelta(minutes=1), timedelta(days=31)
 NATIONAL = "national"
@@ -65,6 +66,7 @@ def violations(agreement: Agreement, catalogue: Catalogue) -> tuple[Violation, .
             _rules(agreement, catalogue),
             _opt_outs(agreement),
             _moratoria(agreement),
+            _emergency(agreement),
             _lanes(agreement),
         )
     )
@@ -259,6 +261,17 @@ def _moratoria(agreement: Agreement) -> Iterator[Violation]:
             )
         if not valid.from_ <= moratorium.until <= valid.until:
             yield Violation(f"{path}.until", "a moratorium ends while the agreement is valid", "name such a day")
+
+
+def _emergency(agreement: Agreement) -> Iterator[Violation]:
+    """What the version that it follows must be is seen only beside that one (`protocol.agreement.succession`)."""
+    if agreement.emergency is None:
+        return
+    if (agreement.valid.until - agreement.valid.from_).days >= MAX_EMERGENCY_DAYS:
+        rule = f"an emergency version lasts {MAX_EMERGENCY_DAYS} days at most, its first and last included"
+        yield Violation("valid.until", rule, "name an earlier day")
+    if agreement.emergency.follows >= agreement.version:
+        yield Violation("emergency.follows", "an emergency version follows a lower version", "name that version")
 
 
 def _lanes(agreement: Agreement) -> Iterator[Violation]:

@@ -76,7 +76,7 @@ def verify(party: Party, data: bytes, now: int) -> Signed[Access]:
         SealError: step 3.
     """
     request = party.receive(data, Access, now, audience=AGENCIES)
-    party.terms.require_in_force(now)
+    party.terms.require_in_force(request.header.issued)
     if request.header.sender not in party.terms.agencies or request.header.purpose != ACCESS:
         raise NotGrantedError("only an agency asks for a subject, and for this purpose")
     receiver_key(request.body.key)

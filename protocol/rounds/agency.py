@@ -41,7 +41,7 @@ def receive(party: Party, data: bytes, now: int) -> Asked:
     """
     request = party.receive(data, Ask, now, audience=AGENCIES)
     header, body = request.header, request.body
-    party.terms.require_right(header.sender, header.purpose, now)
+    party.terms.require_right(header.sender, header.purpose, header.issued)
     if set(body.sealed) != set(party.terms.agencies):
         raise DecodeError("message field sealed does not name exactly the agreement's agencies")
     plain = unseal(body.sealed[party.id], party.sealing_key, labels.SEALED_ASK, party.id.encode(), header.session)

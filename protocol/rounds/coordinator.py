@@ -7,10 +7,10 @@ the same sizes and the same work.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from protocol import codec, labels
 from protocol.agreement.rules import outcome
+from protocol.agreement.terms import utc_day
 from protocol.codec import Random, i2osp, os2ip
 from protocol.errors import (
     BlockError,
@@ -76,7 +76,7 @@ def receive(party: Party, ask: bytes, look: bytes, now: int) -> Session:
     """
     asked = party.receive(ask, Ask, now, audience=AGENCIES)
     looked = party.receive(look, Look, now)
-    party.terms.require_right(asked.header.sender, asked.header.purpose, now)
+    party.terms.require_right(asked.header.sender, asked.header.purpose, asked.header.issued)
     same = ("sender", "session", "purpose", "m")
     if looked.body.ask != asked.hash or any(
         getattr(asked.header, name) != getattr(looked.header, name) for name in same
@@ -229,7 +229,7 @@ def decide(party: Party, session: Session, lanes: Sequence[tuple[int, ...]], now
     requester = session.requester
     implements = party.terms.agreement.requester(requester).implements
     # The question's day, not that of C's clock: a moratorium that ends at midnight ends for all parties at once.
-    day = datetime.fromtimestamp(session.ask.header.issued, UTC).date()
+    day = utc_day(session.ask.header.issued)
     decisions = []
     for subject, values in enumerate(lanes):
         effects = {

@@ -55,10 +55,12 @@ def receive_evaluate(party: Party, data: bytes, now: int) -> Signed[Evaluate]:
     """
     request = party.receive(data, Evaluate, now, audience=KEYHOLDERS)
     header = request.header
-    if header.sender in party.terms.agencies and header.purpose in {SEAL, ACCESS}:
-        party.terms.require_in_force(now)
+    if header.sender in party.terms.agencies and header.purpose == SEAL:
+        party.terms.require_not_over(header.issued)
+    elif header.sender in party.terms.agencies and header.purpose == ACCESS:
+        party.terms.require_in_force(header.issued)
     else:
-        party.terms.require_right(header.sender, header.purpose, now)
+        party.terms.require_right(header.sender, header.purpose, header.issued)
     if len(request.body.blinded) != header.m:
         raise DecodeError("message field blinded is not one element a subject")
     _elements(request)
@@ -83,7 +85,7 @@ def receive_open(party: Party, data: bytes, now: int) -> Opening:
     if request.header.sender != COORDINATOR:
         raise NotGrantedError("only the coordinator asks for openings")
     ask = party.receive(request.body.ask, Ask, now, audience=AGENCIES)
-    party.terms.require_right(ask.header.sender, ask.header.purpose, now)
+    party.terms.require_right(ask.header.sender, ask.header.purpose, ask.header.issued)
     same = ("session", "purpose", "m")
     if any(getattr(request.header, name) != getattr(ask.header, name) for name in same):
         raise HeaderError("the opening is for another session than its ask")
@@ -109,6 +111,7 @@ def receive_prove(party: Party, data: bytes, now: int) -> Proof:
     request = party.receive(data, Prove, now)
     if request.header.sender != COORDINATOR:
         raise NotGrantedError("only the coordinator asks for share proofs")
+    party.terms.require_not_over(request.header.issued)
     return Proof(request, _challenge(party, request.body.x))
 
 

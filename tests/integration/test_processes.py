@@ -34,7 +34,7 @@ Row = dict[str, str]
 def concordat(*arguments: str | Path, exit_code: int = DONE) -> str:
     """Run a command; returns what it printed on standard output."""
     command = [sys.executable, "-m", "api.cli", *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)  # noqa: S603
     assert ended.returncode == exit_code, (arguments, ended.returncode, ended.stdout, ended.stderr)
     return ended.stdout
 

@@ -65,7 +65,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     authority, key = certificate(folder)
     [port] = _free_ports(1)
     url = f"https://127.0.0.1:{port}"
-    write_urls(home.urls_path, home.terms().agreement, dict.fromkeys(parties(home.terms().agreement), url))
+    write_urls(home.urls_path, dict.fromkeys(parties(home.terms().agreement), url), home.terms().agreement)
     environment = os.environ | {
         "CONCORDAT_PARTY": COORDINATOR,
         "CONCORDAT_ROSTER": str(home.roster_path),

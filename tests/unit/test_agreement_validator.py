@@ -26,6 +26,8 @@ def preset(preset_id: str, **changes: Any) -> Preset:
     return Preset(preset_id, **(fields | changes))
 
 
+DAYS_90 = {"valid.from": "2027-01-01", "valid.until": "2027-03-31"}
+DAYS_91 = {"valid.from": "2027-01-01", "valid.until": "2027-04-01"}
 INCENTIVE = frozenset({"incentive"})
 CATALOGUE = {
     item.id: item
@@ -105,6 +107,7 @@ VALID: list[dict[str, Any]] = [
     {"opt_outs": [{"agency": "market", "measure": "exclude-from-award"}]},
     {"opt_outs": [{"agency": "tax", "measure": "extra-scrutiny"}, {"agency": "tax", "measure": "exclude-from-award"}]},
     {"moratoria": [{"registers": ["quality", "designated"], "until": "2027-10-31", "legal_basis": "s"}]},
+    {"version": 2, "emergency": {"follows": 1, "basis": "s"}, "valid.from": "2027-01-01", "valid.until": "2027-03-31"},
     {"moratoria": [{"measures": ["extra-scrutiny"], "until": "2026-11-01", "legal_basis": "s"}]},
     {"moratoria": [{"registers": ["quality"], "subject_kinds": ["legal"], "until": "2027-01-01", "legal_basis": "s"}]},
     {"measures[+]": measure(id="no-payment-holiday", effect="restriction"), "rules[+]": rule("no-payment-holiday")},
@@ -203,6 +206,10 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
         ["rules[1].when.min_agencies"],
     ),
     ({"moratoria": [moratorium()]}, ["moratoria[0]"]),
+    ({"version": 2, "emergency": {"follows": 1, "basis": "s"}, **DAYS_91}, ["valid.until"]),
+    ({"emergency": {"follows": 1, "basis": "s"}, **DAYS_90}, ["emergency.follows"]),
+    ({"version": 2, "emergency": {"follows": 0, "basis": "s"}}, ["emergency.follows"]),
+    ({"version": 2, "emergency": {"follows": 1}}, ["emergency.basis"]),
     ({"moratoria": [moratorium(registers=["quality"], measures=["extra-scrutiny"])]}, ["moratoria[0]"]),
     ({"moratoria": [moratorium(registers=["quality", "rumours"])]}, ["moratoria[0].registers[1]"]),
     ({"moratoria": [moratorium(measures=["exile"])]}, ["moratoria[0].measures[0]"]),

@@ -34,8 +34,8 @@ class Rosters:
 
     def __init__(self, directory: Path, part: Callable[[int], Any]) -> None:
         self._directory = directory
-        for name, epoch in (("agreement", 1), ("next", 2)):
-            of = established(agreement(), epoch)
+        first = established(agreement())
+        for name, of in (("agreement", first), ("next", established(agreement(), 2, first))):
             self._path(name).write_bytes(terms_to_bytes(of.terms.agreement, of.roster))
         settings = Settings(party="tax", directory=directory, roster=self._path("agreement"), urls=directory)
         self.epochs: Epochs[Any] = Epochs(lambda own: part(own.terms.roster.epoch), settings)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from api.epochs import Epochs, epoch_of
 from api.settings import Settings
+from api.setup import Established
 from protocol.agreement.terms import terms_to_bytes
 from protocol.codec import encode
 from protocol.errors import AgreementError, PeerError
@@ -22,8 +23,14 @@ from tests.parties import NOW, PURPOSE, REQUESTER, agreement, established, party
 
 
 @cache
-def roster(epoch: int, identity: str = "procurement") -> bytes:
-    of = established(agreement(id=identity), epoch)
+def made(epoch: int, identity: str = "procurement", version: int = 1) -> Established:
+    """An epoch, endorsed by the agencies of the first."""
+    first = made(1, "procurement", 1) if epoch > 1 else None
+    return established(agreement(id=identity, version=version), epoch, first)
+
+
+def roster(epoch: int, identity: str = "procurement", version: int = 1) -> bytes:
+    of = made(epoch, identity, version)
     return terms_to_bytes(of.terms.agreement, of.roster)
 
 

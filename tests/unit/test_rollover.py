@@ -12,7 +12,7 @@ import pytest
 import typer
 import yaml
 
-from api import keystore, rollover
+from api import keystore, rollover, rosters
 from api.agency import open_listings
 from api.cli import epoch
 from api.cli.exits import BAD_INPUT, INDETERMINATE, REFUSED
@@ -21,6 +21,10 @@ from api.home import Home, keys_path, parties
 from api.rollover import EpochError, GraceError
 from api.settings import Settings
 from nodes.storage.seals import Seal
+from protocol.agreement.model import parse
+from protocol.agreement.terms import Terms
+from protocol.agreement.violation import InvalidAgreementError
+from protocol.agreement.withdrawal import verify_withdrawal
 from protocol.errors import ConcordatError, IndeterminateError, SealError
 from tests.parties import agreement
 
@@ -203,7 +207,7 @@ def switched(begun: Home) -> Home:
 
 def test_the_old_epoch_is_kept_for_a_grace_time(switched: Home) -> None:
     refused(lambda: rollover.forget(switched), switched, GraceError)
-    earlier = time.time() - rollover.GRACE_SECONDS + 20
+    earlier = time.time() - rosters.GRACE_SECONDS + 20
     os.utime(switched.previous_path, (earlier, earlier))
     refused(lambda: rollover.forget(switched), switched, GraceError)
     os.utime(switched.previous_path, (earlier - 20, earlier - 20))
@@ -254,6 +258,121 @@ def test_a_host_of_its_own_looks_after_the_parties_that_are_there(begun: Home) -
     assert rollover.forget(begun, 0) == 1
     assert not [name for name in files(begun) if name.endswith(("/keys", "previous.roster"))]
     refused(lambda: rollover.begin(begun, quiet), begun)
+
+
+def text(home: Home, **changes: object) -> str:
+    """The YAML of a second version."""
+    document = home.terms().agreement.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return str(yaml.safe_dump(document | {"version": 2} | changes))
+
+
+def joined(home: Home, *agencies: str) -> str:
+    """A second version of these agencies, with one requester gone and one new."""
+    plain = agreement(agencies, 2).model_dump(mode="json", by_alias=True, exclude_none=True)
+    plain["requesters"][1]["id"] = "library"
+    kept = ("agencies", "requesters", "keyholders", "rules")
+    return text(home, **{field: plain[field] for field in kept})
+
+
+def test_a_version_that_is_not_valid_or_may_not_follow_is_refused_and_changes_nothing(home: Home) -> None:
+    long = {"from": "2026-01-01", "until": "2029-01-01"}
+    over = {"from": "2020-01-01", "until": "2020-05-01"}
+    for changes in ({"version": 1}, {"id": "another"}, {"valid": long}, {"emergency": {"follows": 1, "basis": "b"}}):
+        refused(lambda changes=changes: rollover.begin(home, quiet, text(home, **changes)), home, InvalidAgreementError)  # type: ignore[misc]
+    refused(lambda: rollover.begin(home, quiet, text(home, valid=over)), home)
+    refused(lambda: rollover.begin(home, quiet, "concordat: 1"), home, InvalidAgreementError)
+
+
+def test_who_joins_is_settled_and_who_leaves_keeps_its_register_and_may_come_back(home: Home) -> None:
+    registers = settings(home, "tax").secrets()[1]
+    assert rollover.begin(home, quiet, joined(home, "labour", "market")) == 2
+    coming = rollover.coming(home)
+    assert coming is not None
+    assert {*coming.endorsements} == {"labour", "tax"}
+    market = Settings(
+        party="market", directory=home.directory / "agencies/market", roster=home.roster_path, urls=home.urls_path
+    )
+    market.in_own_epoch().secrets()
+    assert home.token_path("library").exists()
+    assert not (home.directory / "agencies/tax/keys.2").exists()
+    seal(home, "labour")
+    open_listings(market.in_epoch(coming), market.in_epoch(coming).secrets()[1]).open_epoch(
+        "procurement", 2, ["market-register"], Seal(1, b"canary of market")
+    )
+    assert rollover.switch(home) == 2
+    assert (home.terms().agreement.version, parse(home.agreement_path.read_text()).version) == (2, 2)
+    assert not home.next_agreement_path.exists()
+    assert rollover.forget(home, 0) == 1
+    assert not home.token_path("bank").exists()
+    assert sorted(path.name for path in (home.directory / "agencies/tax").glob("*key*")) == ["database.key"]
+    assert not list((home.directory / "gateways/bank").glob("keys*"))
+
+    plain = yaml.safe_load(joined(home, "labour", "market", "tax"))
+    assert rollover.begin(home, quiet, yaml.safe_dump(plain | {"version": 3})) == 3
+    again = rollover.coming(home)
+    assert again is not None
+    tax = Settings(
+        party="tax", directory=home.directory / "agencies/tax", roster=home.roster_path, urls=home.urls_path
+    ).in_epoch(again)
+    assert tax.secrets()[1] == registers
+
+
+def test_a_beginning_of_a_version_that_fails_leaves_nobody_behind(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = files(home)
+
+    def failing(*_arguments: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(rollover, "_write", failing)
+    with pytest.raises(InterruptedError):
+        rollover.begin(home, quiet, joined(home, "labour", "market"))
+    assert files(home).keys() - before.keys() <= {"tokens/library"}
+
+
+def test_a_version_whose_first_day_is_to_come_is_not_switched_to(home: Home) -> None:
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    valid = {"from": str(tomorrow), "until": str(tomorrow + timedelta(days=30))}
+    rollover.begin(home, quiet, text(home, valid=valid))
+    seal(home, *AGENCIES)
+    refused(lambda: rollover.switch(home), home)
+
+
+def test_an_emergency_version_is_kept_beside_what_it_follows_until_the_next_one(home: Home) -> None:
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    valid, later = {"from": str(tomorrow), "until": str(tomorrow + timedelta(days=89))}, text(home, version=3)
+    rollover.begin(home, quiet, text(home, valid=valid, emergency={"follows": 1, "basis": "Act s. 3"}))
+    seal(home, *AGENCIES)
+    assert rollover.switch(home) == 2
+    assert rollover.answering(home).roster.epoch == 1
+    refused(lambda: rollover.forget(home, 0), home)
+    refused(lambda: rollover.begin(home, quiet, later.replace("version: 3", "version: 2")), home)
+    assert rollover.begin(home, quiet, later) == 3
+    seal(home, *AGENCIES)
+    assert rollover.switch(home) == 3
+    assert Terms.from_bytes(home.previous_path.read_bytes()).roster.epoch == 1
+    assert rollover.answering(home).agreement.version == 3
+    assert rollover.forget(home, 0) == 1
+    assert not [name for name in files(home) if name.endswith(("/keys", "/keys.2", "previous.roster"))]
+
+
+def test_who_has_withdrawn_stops_every_epoch_of_the_version_but_no_new_version(home: Home, begun: Home) -> None:
+    today = datetime.now(UTC).date()
+    for agency, day in (("zebra", today), ("tax", today - timedelta(days=1))):
+        refused(lambda agency=agency, day=day: rollover.withdraw(home, agency, day), home)  # type: ignore[misc]
+    [path] = rollover.withdraw(home, "tax", today)
+    assert path.name == "tax.1.withdrawal"
+    assert verify_withdrawal(home.terms(), path.read_bytes()).time <= time.time()
+    refused(lambda: rollover.withdraw(home, "tax", today), home)
+    refused(lambda: rollover.begin(home, quiet), home)
+    rmtree(home.directory / "agencies/tax")
+    assert rollover.begin(home, quiet, joined(home, "labour", "market")) == 2
+    coming = rollover.coming(home)
+    assert coming is not None
+    assert [*coming.endorsements] == ["labour"]
+
+    seal(begun, *AGENCIES)
+    rollover.withdraw(begun, "tax", today)
+    refused(lambda: rollover.switch(begun), begun)
 
 
 def exit_code(command: Callable[[], None]) -> int:

@@ -32,6 +32,7 @@ from protocol.agreement.model import digest as agreement_digest
 from protocol.agreement.model import parse
 from protocol.agreement.parameters import bucket_bits, bucket_size
 from protocol.agreement.roster import Roster
+from protocol.agreement.withdrawal import Withdrawal
 from protocol.agreement.terms import key_context
 from protocol.codec import concat, digest, i2osp, os2ip
 from protocol.envelope import pae
@@ -79,15 +80,15 @@ SEALED: dict[str, type] = {
     "sealed-access": messages.SealedAccess,
     "evidence": messages.Evidence,
 }
-KINDS: dict[str, type] = {"header": Header, "roster": Roster, **SEALED} | {
+KINDS: dict[str, type] = {"header": Header, "roster": Roster, "withdrawal": Withdrawal, **SEALED} | {
     kind.TYPE: kind for _, kind in inspect.getmembers(messages, inspect.isclass) if hasattr(kind, "TYPE")
 }
-MESSAGE_TABLES = ("2.4 Header", "4.1 Message types", "7.2 Roster")
+MESSAGE_TABLES = ("2.4 Header", "4.1 Message types", "7.2 Roster", "7.7 Withdrawal")
 
 
 def test_no_message_type_is_left_out_of_these_checks() -> None:
     defined = {kind for _, kind in inspect.getmembers(messages, dataclasses.is_dataclass)}
-    assert defined == set(KINDS.values()) - {Header, Roster}
+    assert defined == set(KINDS.values()) - {Header, Roster, Withdrawal}
 
 
 def test_the_tables_name_every_message_type_and_exactly_its_fields_in_order() -> None:
