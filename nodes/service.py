@@ -24,7 +24,7 @@ from protocol.lanes import LaneLayout, Standing, canary_standings, vector
 from protocol.messages import Access, Ask, Evaluate, Open, Prove
 from protocol.opening import OpeningShare
 from protocol.paillier import Zetas
-from protocol.rounds import access, agency, keyholder
+from protocol.rounds import access, agency, keyholder, sieve
 from protocol.rounds.ledger import Ledger, refusals_logged
 from protocol.rounds.party import Party
 
@@ -105,6 +105,8 @@ class Node:
             self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header, now), now)
             layout = self._party.terms.layout(entry.header.sender)
             buckets = {prefix: self._bucket(prefix, layout, now) for prefix in sorted(set(asked.prefixes))}
+            if self._party.terms.agreement.sieve:
+                return sieve.answer(self._party, asked, buckets, self._random, now)
             return agency.answer(self._party, asked, buckets, self._randomiser, self._random, now)
 
     def _access(self, data: bytes, now: int) -> bytes:
