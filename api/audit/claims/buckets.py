@@ -5,7 +5,7 @@ import math
 import random
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from scipy.stats import binom, chisquare
@@ -255,8 +255,8 @@ def _unpadded(scene: Scene) -> Behaviour:
 class _Truncating(ListingStore):
     """Drops an entry of each bucket, so that a node answers from one that holds one too many."""
 
-    def bucket(self, agreement: str, epoch: int, prefix: int) -> list[Entry]:
-        return super().bucket(agreement, epoch, prefix)[:-1]
+    def buckets(self, agreement: str, epoch: int, prefixes: Collection[int]) -> dict[int, list[Entry]]:
+        return {prefix: held[:-1] for prefix, held in super().buckets(agreement, epoch, prefixes).items()}
 
 
 def _crowded(grounds: Grounds) -> Established:
