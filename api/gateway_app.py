@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from pydantic.json_schema import models_json_schema
 
 from api.epochs import POLL_SECONDS, Epochs
-from api.gateway_forms import MAX_BODY, Batch, Decided, DecidedStanding, Items, Problem, Question, read
+from api.gateway_forms import MAX_BODY, Agreements, Batch, Decided, DecidedStanding, Items, Problem, Question, read
 from api.logs import described, log
 from api.problems import install, read_body
 from api.settings import Settings
@@ -46,7 +46,7 @@ _PROBLEMS = {
     429: "The day's quota does not cover the request",
     503: "No decision: an agency, a quorum or the coordinator is missing",
 }
-_MODELS = (Question, Batch, Decided, DecidedStanding, Items, Problem)
+_MODELS = (Question, Batch, Decided, DecidedStanding, Items, Agreements, Problem)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -178,7 +178,7 @@ def _questions(gateway: Callable[[], Gateway], token_hash: str, count: Any) -> A
         answer = await gateway().standing(question.agreement, subject, question.purpose, question.case)
         return one(answer)
 
-    @router.get("/agreements", responses=_responses(None, 401))
+    @router.get("/agreements", responses=_responses(Agreements, 401))
     async def agreements() -> dict[str, list[dict[str, Any]]]:
         """What may be asked here, and under which rules."""
         return {"agreements": gateway().agreements()}

@@ -160,6 +160,88 @@ class Items(Form):
     items: list[Decided | Indeterminate | Failed]
 
 
+class LegalBasis(Form):
+    """The norm that an agreement rests on, and its rank."""
+
+    reference: str
+    rank: Literal["law", "regulation", "central-policy", "local-regulation"]
+
+
+class Validity(Form):
+    """First and last day on which an agreement answers."""
+
+    from_: str = Field(alias="from")
+    until: str
+
+
+class Agency(Form):
+    """An agency of an agreement."""
+
+    id: str
+    name: str
+
+
+class MeasureTerms(Form):
+    """A measure that this requester implements."""
+
+    id: str
+    effect: Literal["restriction", "notice", "incentive"]
+    severity: Literal["minor", "general", "serious"]
+    max_months: int
+    legal_basis: str
+    notice: str
+
+
+class OptOut(Form):
+    """An agency whose registers do not count for a measure."""
+
+    agency: str
+    measure: str
+
+
+class Moratorium(Form):
+    """Either registers that are without effect through a day, perhaps for some kinds of subjects only, or measures."""
+
+    registers: list[str] | None = None
+    measures: list[str] | None = None
+    subject_kinds: list[Literal["legal", "natural"]] | None = None
+    until: str
+    legal_basis: str
+
+
+class Emergency(Form):
+    """That this version is in force for its days only, and which version is before and after them."""
+
+    follows: int
+    basis: str
+
+
+class Agreement(Form):
+    """What may be asked here, and under which rules: of measures, opt-outs and moratoria those of this requester."""
+
+    id: str
+    version: int
+    title: str
+    legal_basis: LegalBasis
+    territory: str
+    valid: Validity
+    subject_kinds: list[Literal["legal", "natural"]]
+    agencies: list[Agency]
+    requester: str
+    purposes: list[str]
+    quota_per_day: int
+    measures: list[MeasureTerms]
+    opt_outs: list[OptOut]
+    moratoria: list[Moratorium]
+    emergency: Emergency | None
+
+
+class Agreements(Form):
+    """The agreements that this gateway asks under: one."""
+
+    agreements: list[Agreement]
+
+
 class Problem(Form):
     """A problem document (RFC 9457); it repeats nothing that was sent."""
 

@@ -110,15 +110,31 @@ class Gateway:
     def agreements(self) -> list[dict[str, Any]]:
         """What this requester may ask, and under which rules; the same for everybody."""
         shown = {"id", "version", "title", "legal_basis", "territory", "valid", "subject_kinds"}
-        implemented = [measure for measure in self._agreement.measures if measure.id in self._own.implements]
+        agreement, implements = self._agreement, self._own.implements
+        implemented = [measure for measure in agreement.measures if measure.id in implements]
+        # What takes away from these measures, and nothing of others: those the requester learns nothing of.
+        rules = [rule for rule in agreement.rules if rule.measure in implements]
+        counted = {register for rule in rules for register in rule.when.registers}
+        opt_outs = [it.model_dump(mode="json") for it in agreement.opt_outs or () if it.measure in implements]
+        moratoria = [
+            it.model_dump(mode="json", exclude_none=True, include={"subject_kinds", "until", "legal_basis"})
+            | {name: own for name, own in (("registers", registers), ("measures", measures)) if own}
+            for it in agreement.moratoria or ()
+            for registers in [[register for register in it.registers or () if register in counted]]
+            for measures in [[measure for measure in it.measures or () if measure in implements]]
+            if registers or measures
+        ]
         return [
             {
-                **self._agreement.model_dump(mode="json", by_alias=True, include=shown),
+                **agreement.model_dump(mode="json", by_alias=True, include=shown),
                 "agencies": [{"id": agency.id, "name": agency.name} for agency in self._agreement.agencies],
                 "requester": self._own.id,
                 "purposes": list(self._own.purposes),
                 "quota_per_day": self._own.quota_per_day,
                 "measures": [measure.model_dump(mode="json") for measure in implemented],
+                "opt_outs": opt_outs,
+                "moratoria": moratoria,
+                "emergency": agreement.emergency and agreement.emergency.model_dump(mode="json"),
             }
         ]
 

@@ -15,11 +15,11 @@ from api import rollover
 from api.cli.exits import BAD_INPUT, UNEXPECTED
 from api.cli.own import day, today
 from api.cli.terminal import progress_bar, stop
-from api.founding import found, read_agreement
+from api.founding import found, read_agreement, read_terms
 from api.home import Home, parties
 from api.launcher import Launcher, LaunchError
+from api.rosters import obey, read_documents, withdrawal_paths
 from protocol.agreement.model import schema
-from protocol.agreement.terms import Terms
 from protocol.agreement.violation import InvalidAgreementError
 from protocol.certificate import verify, verify_standing
 from protocol.errors import ConcordatError, PeerError
@@ -142,7 +142,8 @@ def verify_certificate(
 ) -> None:
     """Verify a decision offline; says whom it concerns if the certificate has the evidence of it."""
     try:
-        terms = Terms.from_bytes(_bytes(roster))
+        terms = read_terms(_bytes(roster))
+        obey([terms], read_documents(withdrawal_paths(roster.parent)))
     except PeerError as error:
         stop(BAD_INPUT, f"--roster: {error}")
     try:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator
 from hashlib import sha256
@@ -17,10 +18,11 @@ from fastapi import FastAPI
 
 from api import logs
 from api.gateway_app import build
-from api.gateway_forms import MAX_BODY
+from api.gateway_forms import MAX_BODY, Agreements
+from federation.gateway import Gateway
 from federation.problem import MEDIA_TYPE, PREFIX
 from tests.gateways import BOTH, CASE, DISPUTED, NOBODY, ONE, TOKEN, Office, spoil_canaries
-from tests.parties import PURPOSE
+from tests.parties import PURPOSE, party
 
 SINGLE, MANY = "/v1/membership", "/v1/membership:batch"
 SECRET = "9111SECRET000010"  # noqa: S105  # stands for an identifier: must never come back
@@ -285,6 +287,40 @@ def test_agreements_say_what_may_be_asked(app: FastAPI) -> None:
     assert (told["id"], told["version"], told["purposes"]) == ("procurement", 1, [PURPOSE])
     assert told["valid"] == {"from": "2026-11-01", "until": "2027-10-31"}
     assert [measure["id"] for measure in told["measures"]] == ["exclude", "scrutinise"]
+
+
+def test_agreements_say_what_takes_away_from_the_requesters_measures_and_from_no_others(tmp_path: Path) -> None:
+    office = Office.create(
+        tmp_path,
+        version=2,
+        opt_outs=[{"agency": "tax", "measure": "exclude"}, {"agency": "court", "measure": "scrutinise"}],
+        moratoria=[
+            {"registers": ["tax-register"], "subject_kinds": ["legal"], "until": "2026-12-01", "legal_basis": "s. 1"},
+            {"measures": ["exclude"], "until": "2026-11-20", "legal_basis": "s. 2"},
+            {"measures": ["exclude", "scrutinise"], "until": "2026-11-30", "legal_basis": "s. 3"},
+        ],
+        emergency={"follows": 1, "basis": "s. 4"},
+        valid={"from": "2026-11-01", "until": "2026-12-31"},
+    )
+    bank = Gateway(
+        party("bank", office.federation.established),
+        office.federation.network.transport("bank"),
+        office.ledger(),
+        lambda: "",
+        office.clock,
+        secrets.token_bytes,
+    )
+    [told] = bank.agreements()
+    assert told["opt_outs"] == [{"agency": "court", "measure": "scrutinise"}]
+    assert told["moratoria"] == [
+        {"registers": ["tax-register"], "subject_kinds": ["legal"], "until": "2026-12-01", "legal_basis": "s. 1"},
+        {"measures": ["scrutinise"], "until": "2026-11-30", "legal_basis": "s. 3"},
+    ]
+    assert told["emergency"] == {"follows": 1, "basis": "s. 4"}
+    [mine] = send(office.app(), "GET", "/v1/agreements").json()["agreements"]
+    assert [len(mine[name]) for name in ("opt_outs", "moratoria")] == [2, 3]
+    Agreements.model_validate_json(json.dumps({"agreements": [told]}))
+    Agreements.model_validate_json(json.dumps({"agreements": [mine]}))
 
 
 def test_state_is_told_without_a_token(tmp_path: Path) -> None:

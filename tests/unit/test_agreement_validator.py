@@ -208,8 +208,6 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
     ({"moratoria": [moratorium()]}, ["moratoria[0]"]),
     ({"version": 2, "emergency": {"follows": 1, "basis": "s"}, **DAYS_91}, ["valid.until"]),
     ({"emergency": {"follows": 1, "basis": "s"}, **DAYS_90}, ["emergency.follows"]),
-    ({"version": 2, "emergency": {"follows": 0, "basis": "s"}}, ["emergency.follows"]),
-    ({"version": 2, "emergency": {"follows": 1}}, ["emergency.basis"]),
     ({"moratoria": [moratorium(registers=["quality"], measures=["extra-scrutiny"])]}, ["moratoria[0]"]),
     ({"moratoria": [moratorium(registers=["quality", "rumours"])]}, ["moratoria[0].registers[1]"]),
     ({"moratoria": [moratorium(measures=["exile"])]}, ["moratoria[0].measures[0]"]),
