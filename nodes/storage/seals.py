@@ -9,14 +9,11 @@ join in the database pairs them. Every method works inside the transaction of th
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
-    Integer,
-    String,
     Table,
     bindparam,
     delete,
@@ -24,13 +21,12 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    null,
     select,
     text,
-    union_all,
 )
 
 from nodes.storage.cipher import ColumnCipher
+from nodes.storage.engine import run
 from nodes.storage.tables import CANARY, LISTING, PENDING, SEAL
 from protocol.errors import BucketOverflowError, NotGrantedError
 
@@ -53,24 +49,23 @@ class Place(NamedTuple):
     life: str | None
 
 
-# Prepared once: to put these together takes longer than to run them. A canary's row has no listing.
-_AGREEMENT: Final = bindparam("agreement", type_=String)
-_EPOCH: Final = bindparam("epoch", type_=Integer)
-_PREFIX: Final = bindparam("prefix", type_=BigInteger)
-_BUCKET: Final = union_all(
-    select(SEAL.c.listing, SEAL.c.position, SEAL.c.pseudonym, LISTING.c.content, LISTING.c.payload)
-    .add_columns(LISTING.c.life)
-    .join(LISTING, LISTING.c.number == SEAL.c.listing)
-    .where(SEAL.c.agreement == _AGREEMENT, SEAL.c.epoch == _EPOCH, SEAL.c.prefix == _PREFIX),
-    select(null(), null(), CANARY.c.pseudonym, null(), null(), null()).where(
-        CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch == _EPOCH, CANARY.c.prefix == _PREFIX
-    ),
+# What every question needs is given to the driver as it is. A canary's row has no listing.
+_BUCKET: Final = (
+    "SELECT seal.listing, seal.position, seal.pseudonym, listing.content, listing.payload, listing.life "
+    "FROM seal JOIN listing ON listing.number = seal.listing "
+    "WHERE seal.agreement = :agreement AND seal.epoch = :epoch AND seal.prefix = :prefix "
+    "UNION ALL SELECT NULL, NULL, canary.pseudonym, NULL, NULL, NULL FROM canary "
+    "WHERE canary.agreement = :agreement AND canary.epoch = :epoch AND canary.prefix = :prefix"
 )
-_IS_OPEN: Final = exists().where(CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch == _EPOCH)
-_IS_WAITED_FOR: Final = exists().where(PENDING.c.agreement == _AGREEMENT, PENDING.c.epoch == _EPOCH)
-_OPENED: Final = select(_IS_OPEN)
-_OVER: Final = select(~_IS_OPEN & exists().where(CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch > _EPOCH))
-_READY: Final = select(_IS_OPEN & ~_IS_WAITED_FOR)
+_OPENED: Final = "SELECT EXISTS (SELECT * FROM canary WHERE agreement = :agreement AND epoch = :epoch)"
+_READY: Final = (
+    "SELECT EXISTS (SELECT * FROM canary WHERE agreement = :agreement AND epoch = :epoch) "
+    "AND NOT EXISTS (SELECT * FROM pending WHERE agreement = :agreement AND epoch = :epoch)"
+)
+_OVER: Final = (
+    "SELECT NOT EXISTS (SELECT * FROM canary WHERE agreement = :agreement AND epoch = :epoch) "
+    "AND EXISTS (SELECT * FROM canary WHERE agreement = :agreement AND epoch > :epoch)"
+)
 _ADD: Final = text(
     "INSERT INTO seal (listing, position, agreement, epoch, prefix, pseudonym) "
     "VALUES (:listing, :position, :agreement, :epoch, :prefix, :pseudonym) ON CONFLICT DO NOTHING"
@@ -92,11 +87,11 @@ class Seals:
 
     def is_open(self, connection: Connection) -> bool:
         """Whether `open` opened this epoch."""
-        return bool(connection.execute(_OPENED, self._epoch).scalar_one())
+        return bool(run(connection, _OPENED, self._epoch).scalar_one())
 
     def is_ready(self, connection: Connection) -> bool:
         """Whether this epoch is opened and no listing waits to be sealed in it."""
-        return bool(connection.execute(_READY, self._epoch).scalar_one())
+        return bool(run(connection, _READY, self._epoch).scalar_one())
 
     def open(self, connection: Connection, registers: Collection[str], canary: Seal) -> None:
         """Store the canary; from now on every listing of these registers is sealed or waits to be.
@@ -137,7 +132,7 @@ class Seals:
         connection.execute(insert(PENDING).from_select([*self._epoch, "listing"], unsealed))
 
     def _require_not_over(self, connection: Connection) -> None:
-        if connection.execute(_OVER, self._epoch).scalar_one():
+        if run(connection, _OVER, self._epoch).scalar_one():
             raise NotGrantedError("this epoch is over: nothing is sealed in it any more")
 
     def waiting(self, connection: Connection, limit: int) -> list[int]:
@@ -227,7 +222,7 @@ class Seals:
 
     def bucket(self, connection: Connection, prefix: int) -> list[Place]:
         """Every seal of one bucket and the canary if it is there, by one indexed query."""
-        found = connection.execute(_BUCKET, self._epoch | {"prefix": prefix})
+        found: Iterable[Any] = run(connection, _BUCKET, self._epoch | {"prefix": prefix})
         return [
             Place(
                 self._cipher.decrypt(
