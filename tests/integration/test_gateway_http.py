@@ -3,19 +3,15 @@
 import asyncio
 import io
 import json
-import logging
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import structlog
 from fastapi import FastAPI
 
-from api import logs
 from api.gateway_app import build
 from api.gateway_forms import MAX_BODY
 from federation.problem import MEDIA_TYPE, PREFIX
@@ -39,21 +35,6 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
 @pytest.fixture(scope="module")
 def app(office: Office) -> FastAPI:
     return office.app()
-
-
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What the service writes to its log, and to standard error."""
-    handlers, level, written = logging.root.handlers[:], logging.root.level, io.StringIO()
-    logging.root.handlers.clear()
-    for stream in ("stdout", "stderr"):
-        monkeypatch.setattr(sys, stream, written)
-    logs.configure("procurement-office")
-    yield written
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
 
 
 def send(app: FastAPI, method: str, path: str, **request: Any) -> httpx.Response:
