@@ -59,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     gateways = Gateways(Epochs(of_epoch, settings))
     cipher = ColumnCipher(settings.secrets()[1], secrets.token_bytes)
     store = Portfolios(open_engine(settings.database("portfolios")), cipher)
-    webhooks = Webhooks(settings.webhook_hosts.split(","))
+    webhooks = Webhooks({host.strip().lower() for host in settings.webhook_hosts.split(",")})
     desk = Desk(gateways, store, webhooks.hosts, lambda: int(time.time()))
     monitor = Monitor(desk, webhooks, CollectorRegistry())
 

@@ -34,9 +34,8 @@ POLL_SECONDS: Final = 1.0
 FEED_SECONDS: Final = FEED_DAYS * 86_400
 _FORGET_SECONDS: Final = 3_600
 _CANARY_REST: Final = 5
-_SHORTEST_REST: Final = 30
-_SHORTEST_RETRY: Final = 5
-_LONGEST: Final = 3_600
+_SHORTEST_REST, _LONGEST_REST = 30, 900
+_SHORTEST_RETRY, _LONGEST_RETRY = 5, 3_600
 
 
 class Monitor:
@@ -189,7 +188,7 @@ class Monitor:
         They come back one by one: if it was one of them that spoilt the array, the others are decided without it.
         """
         failures, now = self._rests.get(portfolio.id, (0, 0, ""))[1], self._clock()
-        pause = min(_SHORTEST_REST << min(failures, 10), _LONGEST)
+        pause = min(_SHORTEST_REST << min(failures, 10), _LONGEST_REST)
         self._rests[portfolio.id] = (now + 2 * pause, failures + 1, reason)
         with suppress(UnknownPortfolioError), self._store.changing(portfolio.id) as opened:
             for subject in opened.subjects([it.number for it in subjects]):
@@ -217,4 +216,4 @@ class Monitor:
 
 
 def _retry_after(failures: int) -> int:
-    return min(_SHORTEST_RETRY << min(failures, 10), _LONGEST)
+    return min(_SHORTEST_RETRY << min(failures, 10), _LONGEST_RETRY)

@@ -32,9 +32,10 @@ from nodes.storage.portfolio_rows import (
     to_portfolio,
     to_watched,
 )
+from protocol.errors import PeerError
 
 
-class UnknownPortfolioError(KeyError):
+class UnknownPortfolioError(PeerError):
     """There is no portfolio of this id."""
 
 
@@ -135,7 +136,7 @@ class Portfolios:
             found = select(PORTFOLIO).where(PORTFOLIO.c.id == portfolio).with_for_update()
             row = connection.execute(found).mappings().first()
             if row is None:
-                raise UnknownPortfolioError
+                raise UnknownPortfolioError("there is no such portfolio")
             opened = Open(connection, self._cipher, row)
             yield opened
             opened.close()
@@ -157,7 +158,7 @@ class Portfolios:
         with self._engine.connect() as connection:
             row = connection.execute(select(PORTFOLIO).where(PORTFOLIO.c.id == portfolio)).mappings().first()
         if row is None:
-            raise UnknownPortfolioError
+            raise UnknownPortfolioError("there is no such portfolio")
         return to_portfolio(self._cipher, row)
 
     def counts(self, portfolio: str, epoch: int, now: int) -> Counts:
@@ -170,7 +171,7 @@ class Portfolios:
         with reading(self._engine) as connection:
             row = connection.execute(select(PORTFOLIO).where(PORTFOLIO.c.id == portfolio)).mappings().first()
             if row is None:
-                raise UnknownPortfolioError
+                raise UnknownPortfolioError("there is no such portfolio")
             subjects, due, lapsed, outdated = (
                 connection.execute(query).scalar_one()
                 for query in (
@@ -256,7 +257,7 @@ class Portfolios:
         """
         with writing(self._engine) as connection:
             if not connection.execute(delete(PORTFOLIO).where(PORTFOLIO.c.id == portfolio)).rowcount:
-                raise UnknownPortfolioError
+                raise UnknownPortfolioError("there is no such portfolio")
         forget_erased(self._engine)
 
     def forget(self, before: int, now: int) -> None:

@@ -199,7 +199,13 @@ def test_a_body_over_a_mebibyte_is_413_whether_it_says_its_length_or_not(app: Fa
     ],
 )
 @pytest.mark.parametrize(
-    ("method", "path"), [("POST", SINGLE), ("POST", MANY), ("POST", "/v1/standing"), ("GET", "/v1/agreements")]
+    ("method", "path"),
+    [
+        *(("POST", SINGLE), ("POST", MANY), ("POST", "/v1/standing"), ("GET", "/v1/agreements")),
+        *(("POST", "/v1/portfolios"), ("GET", "/v1/portfolios")),
+        *((method, f"/v1/portfolios/{'0' * 32}") for method in ("GET", "PUT", "PATCH", "DELETE")),
+        *(("GET", f"/v1/portfolios/{'0' * 32}/{part}") for part in ("changes", "subjects")),
+    ],
 )
 def test_without_this_gateways_token_nothing_is_served(
     app: FastAPI, header: dict[str, Any], method: str, path: str

@@ -14,8 +14,10 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from api import portfolios
+from api.audit.traces import table_rows
 from api.monitoring import Monitor
 from api.portfolio_forms import FEED_DAYS
+from federation.audit.leakage import compare, declared, observed_answer, observed_metrics, observed_row
 from federation.audit.search import Searcher, Secret
 from federation.changes import timestamp
 from federation.requester import Known
@@ -412,6 +414,26 @@ def test_no_identifier_case_or_reference_is_at_rest_in_any_encoding(watching: Wa
     pseudonyms = [it.pseudonym for it in watching.monitor._store.subjects(watching.id, 0, 9)]
     assert len(set(pseudonyms)) == 4
     assert not any(it in data or it.hex().encode() in data for it in pseudonyms)
+
+
+def test_all_that_is_kept_and_answered_stands_in_the_leakage_table(watching: Watching) -> None:
+    watching.act("tax", ONE, Act.REVOKE)
+    watching.later()
+    terms = watching.office.federation.terms
+    seen = [
+        observation
+        for table, row in table_rows(watching.office.folder / "portfolios.sqlite")
+        for observation in observed_row(REQUESTER, f"portfolios.{table}", row, terms)
+    ]
+    for path in ("", "/subjects", "/changes"):
+        answer = watching.call("GET", f"/{watching.id}{path}")
+        route = f"portfolios/{{portfolio}}{path}" if path else "portfolios"
+        seen += [it for it in observed_answer(route, b"", answer.content) if not it.field.startswith("header")]
+    for line in send(watching.app, "GET", "/metrics").text.splitlines():
+        seen += observed_metrics(REQUESTER, line, terms)
+    wrong, _ = compare(declared(), seen, terms)
+    assert wrong == set()
+    assert len({it.field for it in seen}) > 50
 
 
 # Epochs
