@@ -1,7 +1,7 @@
 """Engines: SQLite made durable and forgetful, or PostgreSQL with what the claims rely on.
 
 A node has two databases, its listings and its protocol state, so that what must be forgotten soon and what must never
-be rolled back do not share a file.
+be rolled back do not share a file. A gateway has its portfolios in the place of listings.
 """
 
 import re
@@ -17,9 +17,9 @@ from sqlalchemy.exc import ArgumentError
 
 from protocol.errors import UsageError
 
-Database = Literal["listings", "state"]
+Database = Literal["listings", "portfolios", "state"]
 
-VERSIONS: Final[dict[Database, str]] = {"listings": "0002", "state": "0001"}
+VERSIONS: Final[dict[Database, str]] = {"listings": "0002", "portfolios": "0001", "state": "0001"}
 """The newest version of each database's schema: the last file in `migrations/DATABASE/versions`."""
 
 BUSY_TIMEOUT_MS: Final = 30_000
@@ -89,12 +89,12 @@ def version(engine: Engine, database: Database) -> str | None:
     with engine.connect() as connection:
         if not inspect(connection).has_table(version_table(database)):
             return None
-        statement = text(f"SELECT version_num FROM {version_table(database)}")  # noqa: S608  # one of two names
+        statement = text(f"SELECT version_num FROM {version_table(database)}")  # noqa: S608  # one of three names
         return connection.execute(statement).scalar_one_or_none()
 
 
 def version_table(database: Database) -> str:
-    """Where a database remembers its version; named after it, so that both may share one PostgreSQL."""
+    """Where a database remembers its version; named after it, so that several may share one PostgreSQL."""
     return f"{database}_version"
 
 
