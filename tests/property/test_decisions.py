@@ -24,11 +24,15 @@ from api.local import LocalFederation
 from nodes.life import Act, Author, TransitionError
 from nodes.listings import Listing, UnknownListingError, check_listing
 from nodes.standing import standings
+from protocol.agreement import succession
 from protocol.agreement.model import parse
+from protocol.agreement.terms import DAY
+from protocol.errors import NotGrantedError
 from protocol.identifiers import Identifier, canonical
 from protocol.lanes import LaneKind, Standing
 from protocol.messages import Effect
 from tests.federations import Clock
+from tests.killed import random_after
 from tests.parties import NOW, established
 from tests.property.plain import Row, decision
 from tests.unit.nodes.builders import make_listing
@@ -90,6 +94,24 @@ moratoria:
   - {measures: [no-first-class], until: "2026-11-19", legal_basis: s. 22}
 validity_of_decision: 24h
 """)
+
+FIRST, LAST = TODAY + timedelta(3), TODAY + timedelta(30)
+EMERGENCY: Final[dict[str, Any]] = AGREEMENT | {
+    "version": 2,
+    "valid": {"from": str(FIRST), "until": str(LAST)},
+    "emergency": {"follows": 1, "basis": "s. 30"},
+    "requesters": [
+        requester | {"implements": ["exclude", "closer-look", "medal"]} if requester["id"] == "bank" else requester
+        for requester in AGREEMENT["requesters"]
+    ],
+    "rules": [
+        {"measure": "exclude", "when": {"registers": ["defaulters", "debarred"]}},
+        {"measure": "medal", "when": {"registers": ["praise"]}},
+        *(rule for rule in AGREEMENT["rules"] if rule["measure"] not in {"exclude", "medal"}),
+    ],
+    "opt_outs": [{"agency": "tax", "measure": "closer-look"}],
+    "moratoria": [{"registers": ["praise"], "until": str(FIRST + timedelta(2)), "legal_basis": "s. 31"}],
+}
 
 GROUNDS: Final = {
     "legal": {
@@ -200,11 +222,15 @@ questions = st.builds(
 
 @dataclass
 class Everything:
-    """An agreement's federation, and how it decided in comparison with the plain evaluation."""
+    """An agreement's federation, and how it decided in comparison with the plain evaluation.
+
+    Beside it, on the same databases, perhaps that of an emergency version which follows it.
+    """
 
     agreement: dict[str, Any]
     federation: LocalFederation
     clock: Clock
+    emergency: LocalFederation | None = None
     decided: int = 0
     seen: set[tuple[str, str]] = field(default_factory=set)
 
@@ -223,6 +249,8 @@ class Everything:
             for listing, (acts, on) in zip(subject.listings, subject.lives, strict=True):
                 for act in acts:
                     rows = self.take(by_listing[listing.decision_ref], act, on, rows)
+        if self.emergency is not None:
+            asyncio.run(self.emergency.start())
         return rows
 
     def take(self, row: Row, act: Act, on: date, rows: list[Row]) -> list[Row]:
@@ -254,7 +282,11 @@ class Everything:
     def answers(self, question: Question, asked: list[Identifier]) -> list[dict[str, str]]:
         """The federation's answers."""
         self.clock.now = NOW + 86_400 * question.days
-        requester = self.federation.requesters[question.requester]
+        federation = self.federation
+        if self.emergency is not None:
+            current = succession.in_force(self.emergency.terms, self.federation.terms, self.clock.now)
+            federation = self.emergency if current is self.emergency.terms else self.federation
+        requester = federation.requesters[question.requester]
         return [
             {name: Effect(effect).name.lower() for name, effect in decision.body.measures.items()}
             for decision in asyncio.run(requester.check(asked, "p", "case 7"))
@@ -270,7 +302,8 @@ class Everything:
             day = TODAY + timedelta(question.days)
             answers = self.answers(question, asked)
             for subject, answer in zip(asked, answers, strict=True):
-                expected = decision(self.agreement, rows, subject, question.requester, day)
+                agreement = EMERGENCY if self.emergency is not None and FIRST <= day <= LAST else self.agreement
+                expected = decision(agreement, rows, subject, question.requester, day)
                 self.seen |= set(expected.items())
                 self.decided += 1
                 if answer != expected:
@@ -298,6 +331,22 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
         yield made
 
 
+@pytest.fixture(scope="module")
+def overtaken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]:
+    """With an emergency version in the next epoch; the version that it follows rests on its days."""
+    folder = tmp_path_factory.mktemp("overtaken")
+    with federated(AGREEMENT, folder) as made:
+        of = made.federation.established
+        version = established(parse(yaml.safe_dump(EMERGENCY)), 2, of)
+        random = random_after([*made.federation.node_keys.values()])
+        made.emergency = LocalFederation(version, folder, made.clock, random)
+        asyncio.run(made.emergency.start())
+        first, last = (NOW - NOW % DAY + (day - TODAY).days * DAY for day in (FIRST, LAST))
+        of.terms.force.elsewhere = range(first, last + DAY)
+        yield made
+        made.emergency.close()
+
+
 class DifferenceError(AssertionError):
     """A decision is not the plain one."""
 
@@ -322,6 +371,20 @@ def search(*those: Everything, examples: int, least: int = 20, phases: Collectio
 def test_decisions_are_those_of_a_plain_evaluation_over_raw_registers(everything: Everything) -> None:
     search(everything, examples=16)
     assert everything.decided >= 2_000
+
+
+def test_before_in_and_after_an_emergency_decisions_are_those_of_the_version_in_force(overtaken: Everything) -> None:
+    search(overtaken, examples=8)
+    assert overtaken.decided >= 1_000
+
+
+@pytest.mark.parametrize("always", ["federation", "emergency"])
+def test_who_asks_in_the_version_that_is_not_in_force_gets_no_decision(
+    overtaken: Everything, monkeypatch: pytest.MonkeyPatch, always: str
+) -> None:
+    monkeypatch.setattr(succession, "in_force", lambda *_: getattr(overtaken, always).terms)
+    with pytest.raises(NotGrantedError):
+        search(overtaken, examples=10, least=1, phases=[Phase.generate])
 
 
 @pytest.mark.full
