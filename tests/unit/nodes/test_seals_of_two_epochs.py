@@ -43,6 +43,27 @@ def test_what_is_entered_in_one_epoch_waits_in_every_other_that_is_open(store: L
     assert [store.progress(*epoch) for epoch in (HERE, NEXT)] == [(1, 2), (2, 1)]
 
 
+def test_of_two_versions_each_waits_for_its_own_registers_only(store: ListingStore, engine: Engine) -> None:
+    new = replace(LISTING, register="new", decision_ref="D 20/2026")
+    first, second = (
+        ListingStore(engine, ColumnCipher(KEY, counter()), 9, registers) for registers in (["exclusions"], ["new"])
+    )
+    first.add_pending(*HERE, [LISTING, new], entered())
+    first.open_epoch(*HERE, ["exclusions"], seals(7, "canary here")[0])
+    second.open_epoch(*NEXT, ["new"], seals(7, "canary next")[0])
+    assert [it for _, it in first.pending(*HERE, 9)] == [LISTING]
+    assert [it for _, it in second.pending(*NEXT, 9)] == [new]
+    assert (first.progress(*HERE), second.progress(*NEXT)) == ((0, 1), (0, 1))
+    assert not first.is_ready(*HERE)
+    assert not second.is_ready(*NEXT)
+    for of, epoch in ((first, HERE), (second, NEXT)):
+        [(number, _)] = of.pending(*epoch, 9)
+        of.seal(*epoch, {number: seals(3, f"in {epoch}")}, entered())
+    assert first.is_ready(*HERE)
+    assert second.is_ready(*NEXT)
+    assert not store.is_ready(*HERE), "who does not know which registers are its own waits for all"
+
+
 def test_an_epoch_that_is_not_open_or_of_another_agreement_is_left_alone(store: ListingStore) -> None:
     store.open_epoch(*HERE, ["exclusions"], seals(7, "canary")[0])
     store.open_epoch(*ELSEWHERE, [], seals(7, "other canary")[0])
