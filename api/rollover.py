@@ -110,6 +110,7 @@ def begin(home: Home, progress: Progress, text: str | None = None, passphrase: s
                     path.unlink(missing_ok=True)
                 for path in settled:
                     rmtree(path, ignore_errors=True)
+                    home.token_path(path.name).unlink(missing_ok=True)
             raise
     return epoch
 
@@ -272,8 +273,6 @@ def _forget_earlier(home: Home, path: Path, terms: Terms) -> None:
             _replace_keys(kept, nobody, _kept_key(settings), settings)
     if stays:
         kept.unlink(missing_ok=True)
-    elif path.parent.name == "gateways":
-        home.token_path(party).unlink(missing_ok=True)
     for file in earlier:
         file.unlink(missing_ok=True)
     _unlink_withdrawals(path, terms)
