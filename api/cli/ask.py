@@ -11,7 +11,7 @@ from rich.table import Table
 
 from api.cli.client import GatewayClient, NoGatewayError
 from api.cli.exits import BAD_INPUT, DONE, INDETERMINATE, PARTLY, REFUSED
-from api.cli.screening import Screening
+from api.cli.screening import Screening, one_by_one
 from api.cli.terminal import progress_bar, stop
 from api.home import Home, write_private
 from federation.problem import MALFORMED, document
@@ -86,8 +86,9 @@ def screen(
         screening = Screening(file, output)
     except (NoGatewayError, DecodeError) as error:
         stop(BAD_INPUT, str(error))
-    with progress_bar(console) as progress:
-        refusal = screening.run(client, {"purpose": purpose, "case": case}, progress)
+    engine = one_by_one(client, {"purpose": purpose, "case": case})
+    with progress_bar(console, "rows") as progress:
+        refusal = screening.run(engine, client.not_ready, progress)
     counts = screening.counts()
     _show_counts(counts, Console())
     if refusal is not None:
