@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -56,13 +57,13 @@ class Screening:
         if output.exists() and output.samefile(file):
             raise DecodeError("OUT.csv: is FILE.csv itself")
         self._output = output
-        rows = _rows(file, "FILE.csv", HEADER[:2])
+        self.places, rows = _rows(file, "FILE.csv", HEADER[:2])
         self._subjects = [(row[0], row[1]) for row, _ in rows]
         self._spans = {(row[0], row[1]): span for row, span in rows}
         self._results: dict[Subject, Result] = {}
         self._refusal: Reply | None = None
         if output.exists() and output.stat().st_size:
-            kept = {(row[0], row[1]): (row[2], row[3]) for row, _ in _rows(output, "OUT.csv", HEADER)}
+            kept = {(row[0], row[1]): (row[2], row[3]) for row, _ in _rows(output, "OUT.csv", HEADER)[1]}
             self._results = {key: kept[key] for key in self._subjects if key in kept and kept[key][0] in FINAL}
 
     def run(self, engine: Engine, not_ready: Callable[[], Reply | None], progress: Progress) -> Reply | None:
@@ -139,8 +140,32 @@ def _result(item: dict[str, Any]) -> Result:
     return ("error" if item.get("type") == PREFIX + MALFORMED else "indeterminate"), ""
 
 
-def _rows(path: Path, name: str, columns: Sequence[str]) -> list[tuple[list[str], Span]]:
-    """Read the columns of a CSV file, and where each row stands; of a line that was cut off in writing nothing."""
+def read_rows(path: Path, places: Sequence[int], spans: Sequence[Span]) -> tuple[Subject, ...]:
+    """Read the rows that stand at these places of FILE.csv, without the rest of it."""
+    found = []
+    with path.open("rb") as file:
+        for start, end in spans:
+            file.seek(start)
+            [row] = filter(None, csv.reader(_Lines(file.read(end - start)), strict=True))
+            scheme, identifier = _taken(row, places)
+            found.append((scheme, identifier))
+    return tuple(found)
+
+
+def digest(subjects: Sequence[Subject]) -> bytes:
+    """By which two processes know that they read the same rows."""
+    return sha256(_text(subjects).encode()).digest()
+
+
+def _taken(row: Sequence[str], places: Sequence[int]) -> list[str]:
+    return [row[place] if place < len(row) else "" for place in places]
+
+
+def _rows(path: Path, name: str, columns: Sequence[str]) -> tuple[list[int], list[tuple[list[str], Span]]]:
+    """Read the columns of a CSV file: their places, and the rows, each with where it stands.
+
+    What a run cut off in writing left of its last line is no row.
+    """
     try:
         data = path.read_bytes()
         if name == "OUT.csv":
@@ -153,7 +178,7 @@ def _rows(path: Path, name: str, columns: Sequence[str]) -> list[tuple[list[str]
         start = lines.end
         for row in reader:
             if row:
-                rows.append(([row[place] if place < len(row) else "" for place in places], (start, lines.end)))
+                rows.append((_taken(row, places), (start, lines.end)))
             start = lines.end
     except OSError:
         reason = "cannot be read"
@@ -162,7 +187,7 @@ def _rows(path: Path, name: str, columns: Sequence[str]) -> list[tuple[list[str]
     except (StopIteration, ValueError, csv.Error):
         reason = f"not CSV with the columns {', '.join(columns)}"
     else:
-        return rows
+        return places, rows
     raise DecodeError(f"{name}: {reason}")
 
 
