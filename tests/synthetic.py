@@ -112,7 +112,7 @@ def hot(store: ListingStore) -> dict[str, Callable[[], object]]:
         "get": lambda: store.get(store.reference(listing(any_one()))),
         "steps": lambda: store.steps(store.reference(listing(any_one()))),
         "due": store.due,
-        "trail": lambda: store.trail(any_one(), 100),
+        "trail": lambda: store.trail(secrets.randbelow(REAL // 2), 100),
         "trail's head": store.trail_head,
     }
 

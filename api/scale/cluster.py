@@ -5,6 +5,7 @@ alone, over TLS with keys of its own; one that is there already by TLS, or on th
 """
 
 import ipaddress
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -51,6 +52,7 @@ def cluster(scheduler: str | None, workers: int, environment: Mapping[str, str])
                 dashboard_address=f"{_HOST}:0",
                 worker_dashboard_address=f"{_HOST}:0",
                 env=dict(environment),
+                silence_logs=logging.CRITICAL,  # what a library says of its tasks is for nobody
             ) as started,
             Client(started, set_as_default=False) as client,
         ):
