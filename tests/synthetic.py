@@ -99,6 +99,7 @@ def hot(store: ListingStore) -> dict[str, Callable[[], object]]:
 
     return {
         "bucket": lambda: store.bucket(*HERE, secrets.randbelow(REAL_BUCKETS)),
+        "30 buckets": lambda: store.buckets(*HERE, range(30)),
         "is ready": lambda: store.is_ready(*HERE),
         "waiting": lambda: store.pending(*NEXT, 120),
         "waiting in a part": lambda: store.pending(*NEXT, 120, (REAL // 2, REAL // 2 + 1_200)),
