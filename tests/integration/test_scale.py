@@ -28,7 +28,6 @@ from tests.parties import AGENCIES, PURPOSE, REQUESTER, agreement
 pytestmark = pytest.mark.full
 
 LISTINGS = 1_500
-PARTITIONS = (LISTINGS + 119) // 120
 TAX = ("--agency", "tax")
 ON_DASK = ("--engine", "dask", "--workers", "2")
 
