@@ -140,7 +140,7 @@ def _result(item: dict[str, Any]) -> Result:
     return ("error" if item.get("type") == PREFIX + MALFORMED else "indeterminate"), ""
 
 
-def read_rows(path: Path, places: Sequence[int], spans: Sequence[Span]) -> tuple[Subject, ...]:
+def rows_at(path: Path, places: Sequence[int], spans: Sequence[Span]) -> tuple[Subject, ...]:
     """Read the rows that stand at these places of FILE.csv, without the rest of it."""
     found = []
     with path.open("rb") as file:
@@ -159,6 +159,15 @@ def digest(subjects: Sequence[Subject]) -> bytes:
 
 def _taken(row: Sequence[str], places: Sequence[int]) -> list[str]:
     return [row[place] if place < len(row) else "" for place in places]
+
+
+def read_rows(path: Path, name: str, columns: Sequence[str]) -> list[list[str]]:
+    """Read the columns of a CSV file; what a run cut off in writing left of its last line is no row.
+
+    Raises:
+        DecodeError: it is not such a file; names it and the reason.
+    """
+    return [row for row, _ in _rows(path, name, columns)[1]]
 
 
 def _rows(path: Path, name: str, columns: Sequence[str]) -> tuple[list[int], list[tuple[list[str], Span]]]:

@@ -13,7 +13,7 @@ from distributed import Client, Future
 
 from api.cli.client import GatewayClient, NoGatewayError, Reply
 from api.cli.exits import BAD_INPUT, UNEXPECTED
-from api.cli.screening import Answer, Batch, Engine, Result, Span, ask, digest, read_rows
+from api.cli.screening import Answer, Batch, Engine, Result, Span, ask, digest, rows_at
 from api.home import Home
 from api.logs import described
 from api.scale.cluster import each
@@ -31,7 +31,7 @@ def ask_rows(asked: Asked, spans: Sequence[Span]) -> tuple[bytes, list[Result] |
     """
     directory, requester, file, question, places = asked
     try:
-        subjects = read_rows(Path(file), places, spans)
+        subjects = rows_at(Path(file), places, spans)
         answer = ask(GatewayClient(Home(Path(directory)), requester), question, subjects)
     except (OSError, NoGatewayError):
         return b"", (problem.document(problem.MALFORMED, "a worker does not find DIR or FILE.csv"), BAD_INPUT, None)

@@ -340,7 +340,7 @@ def test_rows_are_read_where_they_stand(tmp_path: Path) -> None:
     assert [row for row, _ in rows] == [["a\nb", "1"], ["c", "2,"], ["ü", "3"], ["d", "4"]]
     for chosen in ([0, 1, 2, 3], [3, 1], []):
         spans = [rows[number][1] for number in chosen]
-        assert screening.read_rows(file, places, spans) == tuple(tuple(rows[number][0]) for number in chosen)
+        assert screening.rows_at(file, places, spans) == tuple(tuple(rows[number][0]) for number in chosen)
 
 
 @pytest.mark.parametrize("text", [b"", b"name\nx\n", b"scheme,identifier\n\xff,1\n", b'scheme,identifier\n"a,1\n'])
