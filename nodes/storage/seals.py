@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    Select,
     String,
     Table,
     bindparam,
@@ -170,11 +171,22 @@ class Seals:
         if run(connection, _OVER, self._epoch).scalar_one():
             raise NotGrantedError("this epoch is over: nothing is sealed in it any more")
 
-    def waiting(self, connection: Connection, limit: int) -> list[int]:
-        """The numbers of the next listings that wait."""
-        waiting = select(PENDING.c.listing).join(LISTING, LISTING.c.number == PENDING.c.listing)
-        statement = waiting.where(self._is_waiting, self._is_own).order_by(PENDING.c.listing).limit(limit)
+    def waiting(self, connection: Connection, limit: int, part: tuple[int, int] | None = None) -> list[int]:
+        """The numbers of the next listings that wait, from the first to the last of a part."""
+        statement = self._own_waiting().limit(limit)
+        if part is not None:
+            statement = statement.where(PENDING.c.listing.between(*part))
         return list(connection.execute(statement).scalars())
+
+    def partitions(self, connection: Connection, size: int) -> list[tuple[int, int]]:
+        """All that wait, in parts of `size`: the first and last number of each."""
+        with connection.execute(self._own_waiting().execution_options(yield_per=size)) as found:
+            return [(part[0], part[-1]) for part in found.scalars().partitions()]
+
+    def _own_waiting(self) -> Select[int]:
+        """The numbers of those that wait, of the epoch's own registers."""
+        waiting = select(PENDING.c.listing).join(LISTING, LISTING.c.number == PENDING.c.listing)
+        return waiting.where(self._is_waiting, self._is_own).order_by(PENDING.c.listing)
 
     def sealed(self, connection: Connection, contents: Collection[bytes]) -> set[bytes]:
         """Which of the listings of these contents are stored and sealed."""
