@@ -273,6 +273,13 @@ def test_what_finds_no_room_waits_and_is_asked_about_once_there_is(
     assert watching.told(last) == [("supplier four", "exclude added")]
 
 
+def test_a_portfolio_that_finds_no_room_is_not_read(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.gateway_app.BODIES", 0)
+    watching.start()
+    for method, path in (("POST", ""), ("PUT", f"/{watching.id}"), ("PATCH", f"/{watching.id}")):
+        assert_problem(watching.call(method, path, content=b"not even JSON"), 503, "busy")
+
+
 def test_a_registration_over_the_quota_is_refused_whole(tmp_path: Path) -> None:
     office = Office.create(tmp_path, quota=3)
     app = office.app()
