@@ -17,7 +17,7 @@ from protocol.errors import UsageError
 
 Database = Literal["listings", "state"]
 
-VERSIONS: Final[dict[Database, str]] = {"listings": "0002", "state": "0001"}
+VERSIONS: Final[dict[Database, str]] = {"listings": "0002", "state": "0002"}
 """The newest version of each database's schema: the last file in `migrations/DATABASE/versions`."""
 
 BUSY_TIMEOUT_MS: Final = 30_000
