@@ -22,8 +22,8 @@ class NoiseError(ConcordatError):
 def laplace(size: int, epsilon: int) -> Noise:
     """Return what adds discrete Laplace noise to `size` counts, worth ε (in thousandths) for one listing.
 
-    The draws are OpenDP's own, exact and from the system's random source (Canonne, Kamath, Steinke 2020); its privacy
-    map says itself what they are worth, and is believed rather than our formula.
+    The draws are OpenDP's own, exact and from its cryptographic random source (Canonne, Kamath, Steinke 2020); its
+    privacy map says itself what they are worth, and is believed rather than our formula.
 
     Raises:
         NoiseError: OpenDP is not installed, or says that the noise is worth less.

@@ -4,7 +4,6 @@ Both lie beside the protocol state, in the database that is never put back: a co
 drawn again, and two draws of one quarter have half the noise between them.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -66,6 +65,8 @@ class Price:
     budget: int
 
 
+_WIDTH: Final = 8  # bytes, as wide as what is drawn
+
 # The primary key decides who draws, whatever runs at the same time: the others wait for that transaction's end.
 _CLAIM: Final = text(
     "INSERT INTO contribution (agreement, quarter, cells, version, epoch, numbers, message) "
@@ -126,7 +127,7 @@ class Contributions:
                 raise NotGrantedError("this quarter was counted under another version of the agreement")
             if row.epoch == asked.epoch:
                 return bytes(row.message)
-            numbers = json.loads(self._cipher.decrypt(row.numbers, *self._place(asked)))
+            numbers = _decode(self._cipher.decrypt(row.numbers, *self._place(asked)))
             return self._keep(connection, asked, numbers, write)
 
     def _keep(
@@ -137,7 +138,7 @@ class Contributions:
         write: Callable[[Sequence[int]], bytes],
     ) -> bytes:
         message = write(numbers)
-        encrypted = self._cipher.encrypt(json.dumps(list(numbers)).encode(), *self._place(asked))
+        encrypted = self._cipher.encrypt(_encode(numbers), *self._place(asked))
         connection.execute(_KEEP, asked.key | {"epoch": asked.epoch, "numbers": encrypted, "message": message})
         return message
 
@@ -169,6 +170,16 @@ class Publications:
         with Session(self._engine) as database:
             rows = database.exec(of_it.order_by(col(_PublishedRow.quarter)))
             return {row.quarter: row.message for row in rows}
+
+
+def _encode(numbers: Sequence[int]) -> bytes:
+    """In a fixed width: what is encrypted must not tell small numbers by its length."""
+    return b"".join(number.to_bytes(_WIDTH, "big", signed=True) for number in numbers)
+
+
+def _decode(encoded: bytes) -> list[int]:
+    places = range(0, len(encoded), _WIDTH)
+    return [int.from_bytes(encoded[at : at + _WIDTH], "big", signed=True) for at in places]
 
 
 def _allowance(asked: Asked, price: Price) -> Allowance:

@@ -104,14 +104,20 @@ def test_another_epoch_has_the_same_numbers_and_another_version_none(engine: Eng
     assert draw.drawn == 1
 
 
-def test_numbers_rest_encrypted_in_their_place(engine: Engine) -> None:
+def test_numbers_rest_encrypted_in_their_place_and_one_size(engine: Engine) -> None:
     contributions = open_contributions(engine)
     contributions.contribute(ASKED, PRICE, Drawing(), lambda _: b"message", HEADER, NOW)
-    assert b"123456789" not in at_rest(engine)
+    assert (123_456_789).to_bytes(4, "big") not in at_rest(engine)
+    other = replace(ASKED, quarter=Quarter(2027, 1))
+    contributions.contribute(other, PRICE, lambda: [1, (1 << 62)], lambda _: b"message", HEADER, NOW)
+    with engine.connect() as connection:
+        sizes = connection.execute(text("SELECT length(numbers) FROM contribution")).scalars().all()
+    assert len(sizes) == 2
+    assert len(set(sizes)) == 1
     with pytest.raises(SealError):
         contribute(open_contributions(engine, bytes(32)), replace(ASKED, epoch=2))
     with engine.begin() as connection:
-        connection.execute(text("UPDATE contribution SET quarter = '2026-Q2'"))
+        connection.execute(text("UPDATE contribution SET quarter = '2026-Q2' WHERE quarter = '2026-Q1'"))
     with pytest.raises(SealError):
         contribute(contributions, replace(ASKED, quarter=Quarter(2026, 2), epoch=2))
 
