@@ -20,7 +20,7 @@ from protocol.errors import (
 )
 from protocol.messages import Access, Accessed, Ask, Evaluate, Evaluated, Look, Open, Prove
 from protocol.paillier import Zetas
-from protocol.rounds import access
+from protocol.rounds import access, sieve
 from protocol.rounds import coordinator as rounds
 from protocol.rounds.keyholder import receive_evaluate
 from protocol.rounds.ledger import Ledger, refusals_logged
@@ -44,15 +44,33 @@ class Arithmetic:
         Raises:
             IndeterminateError: names every agency whose reply does not verify.
         """
+        answers = self._accepted(rounds.accept, session, replies, now)
+        return rounds.add(self._party, session, answers, self._randomiser, self._random)
+
+    def sieve(self, session: rounds.Session, replies: Mapping[str, bytes], now: int) -> bytes:
+        """Verify every agency's reply, look for what matches, and sign the decisions: by the sieve, that is all.
+
+        Raises:
+            IndeterminateError: names every agency whose reply does not verify.
+        """
+        return sieve.decide(self._party, session, self._accepted(sieve.accept, session, replies, now), now)
+
+    def _accepted(
+        self,
+        accept: Callable[[Party, rounds.Session, str, bytes, int], Sequence[T]],
+        session: rounds.Session,
+        replies: Mapping[str, bytes],
+        now: int,
+    ) -> dict[str, Sequence[T]]:
         answers, failed = {}, set()
         for agency, reply in replies.items():
             try:
-                answers[agency] = rounds.accept(self._party, session, agency, reply, now)
+                answers[agency] = accept(self._party, session, agency, reply, now)
             except PeerError:
                 failed.add(agency)
         if failed:
             raise IndeterminateError(failed, "wrong answer from")
-        return rounds.add(self._party, session, answers, self._randomiser, self._random)
+        return answers
 
     def decide(
         self, session: rounds.Session, sums: rounds.Sums, shares: Sequence[Mapping[str, int]], now: int
@@ -144,6 +162,9 @@ class Coordinator:
             )
             if failed:
                 raise IndeterminateError(failed)
+            if self._party.terms.agreement.sieve:
+                decided: bytes = await self._run("sieve", session, replies, self._clock())
+                return decided
             sums: rounds.Sums = await self._run("add", session, replies, self._clock())
             return await self._decide(session, sums)
 

@@ -5,10 +5,10 @@ computed; the payload is computed from each listing's state when the question co
 on the very next question.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import cache, partial
 
 from nodes.catalogue import CatalogueEntry
 from nodes.figures import count, figures_layout
@@ -29,7 +29,7 @@ from protocol.lanes import LaneLayout, Standing, canary_standings, vector
 from protocol.messages import Access, Ask, Evaluate, Open, OpenFigures, Prove, Tally
 from protocol.opening import OpeningShare
 from protocol.paillier import Zetas
-from protocol.rounds import access, agency, figures, keyholder
+from protocol.rounds import access, agency, figures, keyholder, sieve
 from protocol.rounds.ledger import Ledger, refusals_logged
 from protocol.rounds.party import Party
 from protocol.wire import Header
@@ -117,8 +117,9 @@ class Node:
                 # "Not listed" would be a lie while a listing cannot be found; so C has no answer and names this agency.
                 raise IndeterminateError([self._party.id], "sealing is not finished at")
             self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header, now), now)
-            layout = self._party.terms.layout(entry.header.sender)
-            buckets = {prefix: self._bucket(prefix, layout, now) for prefix in sorted(set(asked.prefixes))}
+            buckets = self._buckets(set(asked.prefixes), self._party.terms.layout(entry.header.sender), now)
+            if self._party.terms.agreement.sieve:
+                return sieve.answer(self._party, asked, buckets, self._random, now)
             return agency.answer(self._party, asked, buckets, self._randomiser, self._random, now)
 
     def _access(self, data: bytes, now: int) -> bytes:
@@ -136,8 +137,8 @@ class Node:
         return list(
             dict.fromkeys(
                 record.reference
-                for prefix in sorted(set(asked.prefixes))
-                for entry in self._listings.bucket(*self._epoch, prefix)
+                for _, entries in sorted(self._listings.buckets(*self._epoch, set(asked.prefixes)).items())
+                for entry in entries
                 if access.names(self._party, asked, entry.pseudonym)
                 for record in entry.records
                 if record.listing.register in self._entries
@@ -211,13 +212,20 @@ class Node:
         """Whether anything of this agency's registers is not sealed yet in this epoch; then it answers no question."""
         return bool(self._entries) and not self._listings.is_ready(*self._epoch)
 
-    def _bucket(self, prefix: int, layout: LaneLayout, now: int) -> list[tuple[bytes, tuple[int, ...]]]:
-        """One bucket's entries (t, lane values) as the listings stand now."""
+    def _buckets(
+        self, prefixes: Collection[int], layout: LaneLayout, now: int
+    ) -> dict[int, list[tuple[bytes, tuple[int, ...]]]]:
+        """The entries (t, lane values) of each bucket as the listings stand now."""
         today = datetime.fromtimestamp(now, UTC).date()
-        return [
-            (entry.pseudonym, vector(layout, self._party.id, self._standings(entry, today)))
-            for entry in self._listings.bucket(*self._epoch, prefix)
-        ]
+
+        @cache  # most subjects stand alike
+        def lanes(*standings: Standing) -> tuple[int, ...]:
+            return vector(layout, self._party.id, standings)
+
+        return {
+            prefix: [(entry.pseudonym, lanes(*self._standings(entry, today))) for entry in entries]
+            for prefix, entries in self._listings.buckets(*self._epoch, prefixes).items()
+        }
 
     def _standings(self, entry: Entry, today: date) -> list[Standing]:
         if entry.is_canary:

@@ -15,6 +15,7 @@ SESSION_KEY = b"concordat-v1 session key"
 QUESTION = b"concordat-v1 question"
 TAG = b"concordat-v1 tag"
 MASK = b"concordat-v1 mask"
+SIEVE = b"concordat-v1 sieve"
 ACCESS_TAG = b"concordat-v1 access tag"
 
 # Hashes.
@@ -30,6 +31,7 @@ FIGURES_SESSION = b"concordat-v1 figures session"
 # HPKE info.
 SEALED_ASK = b"concordat-v1 sealed ask"
 SEALED_ANSWER = b"concordat-v1 sealed answer"
+SEALED_SIEVE = b"concordat-v1 sealed sieve"
 SEALED_ACCESS = b"concordat-v1 sealed access"
 SEALED_CONTENT = b"concordat-v1 sealed content"
 SEALED_CONTRIBUTION = b"concordat-v1 sealed contribution"

@@ -4,7 +4,7 @@ Specification: protocol/spec/concordat-v1.md §3 and §4. All derivations are HK
 """
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import shake_256
 from itertools import pairwise
 
@@ -15,6 +15,7 @@ from protocol.errors import BlockError, BucketOverflowError, UsageError
 PSEUDONYM_BYTES = 64
 TAG_BYTES = 16
 NONCE_BYTES = 32
+EFFECTS_BYTES = 16
 
 
 def bucket(pseudonym: bytes, bucket_bits: int) -> int:
@@ -33,7 +34,13 @@ def question_secret(key: bytes, nonce: bytes, ask: bytes, subject: int) -> bytes
     The hash of the whole signed `ask` stands in it, not the session alone: no two questions ever share a mask, even
     where R signs the same session and nonce again after the first was forgotten.
     """
-    return _hmac(key, labels.QUESTION, nonce, ask, i2osp(subject, 2))
+    return next(iter(question_secrets([key], nonce, ask, subject)))
+
+
+def question_secrets(keys: Iterable[bytes], nonce: bytes, ask: bytes, subject: int) -> Iterable[bytes]:
+    """`question_secret` of each of many keys, for one subject: what all of them hash is put together once."""
+    text = concat(labels.QUESTION, nonce, ask, i2osp(subject, 2))
+    return (hmac.digest(key, text, "sha256") for key in keys)
 
 
 def tag(secret: bytes, agency: str) -> bytes:
@@ -45,6 +52,12 @@ def mask(secret: bytes, agency: str, data: bytes) -> bytes:
     """XOR with SHAKE256(HMAC(T,"mask" ‖ agency)); its own inverse. Only who knows T can lift it."""
     stream = shake_256(_hmac(secret, labels.MASK, agency.encode())).digest(len(data))
     return i2osp(os2ip(data) ^ os2ip(stream), len(data))
+
+
+def marks(secrets: Iterable[bytes], agency: str) -> Iterable[bytes]:
+    """HMAC(T,"sieve" ‖ agency) of each T: its first 16 bytes are an entry's tag, the others mask its effects."""
+    text = concat(labels.SIEVE, agency.encode())
+    return (hmac.digest(secret, text, "sha256") for secret in secrets)
 
 
 def access_tag(pseudonym: bytes, session: bytes, agency: str) -> bytes:

@@ -6,6 +6,7 @@ type names the message type. Reading checks every field's type and size before a
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -99,6 +100,11 @@ class Header:
     issued: int = whole(1 << 40)
     expires: int = whole(1 << 40)
     answers: bytes = octets(0, HASH_BYTES)
+
+    @property
+    def day(self) -> date:
+        """The UTC day of signing: that of a question, whatever the clocks of those who answer it say."""
+        return datetime.fromtimestamp(self.issued, UTC).date()
 
 
 class Body(Protocol):

@@ -15,7 +15,7 @@ from protocol.group import ORDER, ZERO, Scalar, scalar_add, scalar_from_int, sca
 from protocol.lanes import Standing, vector
 from protocol.messages import Decision, Open
 from protocol.opening import OpeningShare
-from protocol.rounds import agency, coordinator, keyholder, requester
+from protocol.rounds import agency, coordinator, keyholder, requester, sieve
 from protocol.rounds.party import Party
 from protocol.sealing import bucket
 from protocol.shamir import lagrange_at_zero
@@ -100,6 +100,8 @@ class Joint:
         own = self.parties[name]
         received = agency.receive(own, asked, NOW)
         buckets = {prefix: self.buckets[name].get(prefix, []) for prefix in received.prefixes}
+        if self.terms.agreement.sieve:
+            return sieve.answer(own, received, buckets, secrets.token_bytes, NOW)
         return agency.answer(own, received, buckets, randomiser(self.of), secrets.token_bytes, NOW)
 
     def opened(self, holder: str, request: bytes) -> bytes:
@@ -158,6 +160,11 @@ class Question:
     ) -> Sequence[tuple[int, ...]]:
         sums = self.add(answers)
         return coordinator.opened(self.c, self.session, sums, self.shares(sums, quorum))
+
+    def sieve(self, answers: Mapping[str, bytes]) -> bytes:
+        """C's reply under an agreement with a sieve."""
+        found = {name: sieve.accept(self.c, self.session, name, answer, NOW) for name, answer in answers.items()}
+        return sieve.decide(self.c, self.session, found, NOW)
 
     def decide(self, quorum: Sequence[str] = (), answers: Mapping[str, bytes] | None = None) -> bytes:
         return coordinator.decide(self.c, self.session, self.lanes(quorum, answers), NOW)

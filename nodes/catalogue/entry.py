@@ -233,7 +233,10 @@ class CatalogueEntry(_Frozen):
 
     def ground(self, ground_id: str) -> Ground | None:
         """The ground of this id, if the catalogue has it."""
-        return next((ground for ground in self.grounds if ground.id == ground_id), None)
+        for ground in self.grounds:
+            if ground.id == ground_id:
+                return ground
+        return None
 
     def facts(self) -> Preset:
         """What an agreement needs to know: class, possible effects and the highest rank that any ground asks for.

@@ -6,7 +6,7 @@ time, so nobody finds it otherwise.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import cache, partial
@@ -21,7 +21,7 @@ from nodes.storage.bring_over import TO_BRING_OVER, bring_over
 from nodes.storage.cipher import ColumnCipher
 from nodes.storage.engine import forget_erased, migrate, reading, writing
 from nodes.storage.records import Records, Step
-from nodes.storage.seals import Seal, Seals
+from nodes.storage.seals import Place, Seal, Seals
 from nodes.storage.tables import LISTING
 from nodes.storage.trail import Head, Noted, Trail
 from protocol.errors import BucketOverflowError
@@ -179,10 +179,17 @@ class ListingStore:
 
     def bucket(self, agreement: str, epoch: int, prefix: int) -> list[Entry]:
         """The entries of one bucket."""
+        return self.buckets(agreement, epoch, [prefix])[prefix]
+
+    def buckets(self, agreement: str, epoch: int, prefixes: Collection[int]) -> dict[int, list[Entry]]:
+        """The entries of each of these buckets, all as they stand at one moment."""
+        with self._engine.connect() as connection:
+            found = self._seals(agreement, epoch).buckets(connection, prefixes)
+        return {prefix: self._entries(places) for prefix, places in found.items()}
+
+    def _entries(self, places: Iterable[Place]) -> list[Entry]:
         found: dict[bytes, list[Record]] = defaultdict(list)
         canaries = set()
-        with self._engine.connect() as connection:
-            places = self._seals(agreement, epoch).bucket(connection, prefix)
         for pseudonym, content, payload, life in places:
             records = found[pseudonym]
             if content is None or payload is None:

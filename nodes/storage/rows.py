@@ -2,7 +2,10 @@
 
 import json
 from datetime import date
+from functools import lru_cache
 from typing import Any, Final
+
+from pydantic_core import from_json
 
 from nodes.life import Act, Transition
 from nodes.lifecycle import Clock, Life, State
@@ -28,7 +31,7 @@ def content(listing: Listing) -> bytes:
 
 def decode(payload: bytes) -> Listing:
     """Decode what `encode` made."""
-    fields: dict[str, Any] = json.loads(payload)
+    fields: dict[str, Any] = from_json(payload)
     for name in _DATES:
         fields[name] = fields[name] and date.fromisoformat(fields[name])
     fields["identifiers"] = tuple(Identifier(**identifier) for identifier in fields["identifiers"])
@@ -57,7 +60,7 @@ def encode_life(life: Life, listing: Listing) -> str | None:
 def decode_life(text: str | None, listing: Listing) -> Life:
     """Decode what `encode_life` made."""
     if text is None:
-        return Life(listing.served_on)
+        return _begun(listing.served_on)
     fields: dict[str, Any] = json.loads(text)
     for name in ("served_on", "serve_by", "suspended_on", "renewed_on", "ended_on"):
         fields[name] = _read_day(fields.get(name))
@@ -66,6 +69,11 @@ def decode_life(text: str | None, listing: Listing) -> Life:
         fields[name] = clock and Clock(clock[0], date.fromisoformat(clock[1]), date.fromisoformat(clock[2]))
     fields["ended"] = State(fields["ended"]) if "ended" in fields else None
     return Life(**fields)
+
+
+@lru_cache
+def _begun(served_on: date | None) -> Life:
+    return Life(served_on)
 
 
 def encode_step(step: Transition) -> bytes:

@@ -56,14 +56,14 @@ class Place(NamedTuple):
 # Prepared once: to put these together takes longer than to run them. A canary's row has no listing.
 _AGREEMENT: Final = bindparam("agreement", type_=String)
 _EPOCH: Final = bindparam("epoch", type_=Integer)
-_PREFIX: Final = bindparam("prefix", type_=BigInteger)
-_BUCKET: Final = union_all(
-    select(SEAL.c.listing, SEAL.c.position, SEAL.c.pseudonym, LISTING.c.content, LISTING.c.payload)
+_PREFIXES: Final = bindparam("prefixes", type_=BigInteger, expanding=True)
+_BUCKETS: Final = union_all(
+    select(SEAL.c.prefix, SEAL.c.listing, SEAL.c.position, SEAL.c.pseudonym, LISTING.c.content, LISTING.c.payload)
     .add_columns(LISTING.c.life)
     .join(LISTING, LISTING.c.number == SEAL.c.listing)
-    .where(SEAL.c.agreement == _AGREEMENT, SEAL.c.epoch == _EPOCH, SEAL.c.prefix == _PREFIX),
-    select(null(), null(), CANARY.c.pseudonym, null(), null(), null()).where(
-        CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch == _EPOCH, CANARY.c.prefix == _PREFIX
+    .where(SEAL.c.agreement == _AGREEMENT, SEAL.c.epoch == _EPOCH, SEAL.c.prefix.in_(_PREFIXES)),
+    select(CANARY.c.prefix, null(), null(), CANARY.c.pseudonym, null(), null(), null()).where(
+        CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch == _EPOCH, CANARY.c.prefix.in_(_PREFIXES)
     ),
 )
 _IS_OPEN: Final = exists().where(CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch == _EPOCH)
@@ -84,6 +84,7 @@ class Seals:
         self._cipher = cipher
         self._bucket_size = bucket_size
         self._epoch = {"agreement": agreement, "epoch": epoch}
+        self._named = agreement.encode(), b"%d" % epoch
         self._has_epoch = (SEAL.c.agreement == agreement) & (SEAL.c.epoch == epoch)
         self._is_waiting = (PENDING.c.agreement == agreement) & (PENDING.c.epoch == epoch)
         seals = select(func.count()).where(SEAL.c.listing == LISTING.c.number, self._has_epoch)
@@ -208,9 +209,10 @@ class Seals:
         adding = Counter(seal.prefix for seals in many for seal in seals)
         rows = self._rows(connection, adding)
         taken = {
-            prefix: {place.pseudonym for place in self.bucket(connection, prefix)}
-            for prefix, more in adding.items()
-            if rows[prefix] + more > self._bucket_size
+            prefix: {place.pseudonym for place in places}
+            for prefix, places in self.buckets(
+                connection, [prefix for prefix, more in adding.items() if rows[prefix] + more > self._bucket_size]
+            ).items()
         }
         refused = {}
         for at, seals in enumerate(many):
@@ -225,19 +227,16 @@ class Seals:
                 taken |= would
         return refused
 
-    def bucket(self, connection: Connection, prefix: int) -> list[Place]:
-        """Every seal of one bucket and the canary if it is there, by one indexed query."""
-        found = connection.execute(_BUCKET, self._epoch | {"prefix": prefix})
-        return [
-            Place(
-                self._cipher.decrypt(
-                    pseudonym,
-                    *(self._canary_place(prefix) if number is None else self._place(number, position, prefix)),
-                ),
-                *stored,
-            )
-            for number, position, pseudonym, *stored in found
-        ]
+    def buckets(self, connection: Connection, prefixes: Collection[int]) -> dict[int, list[Place]]:
+        """Every seal of these buckets and the canary if it is there, by one indexed query for many buckets."""
+        found: dict[int, list[Place]] = {prefix: [] for prefix in prefixes}
+        wanted, decrypt = list(found), self._cipher.decrypt
+        for start in range(0, len(wanted), _IN_LIMIT):
+            some = self._epoch | {"prefixes": wanted[start : start + _IN_LIMIT]}
+            for prefix, number, position, pseudonym, content, payload, life in connection.execute(_BUCKETS, some):
+                place = self._canary_place(prefix) if number is None else self._place(number, position, prefix)
+                found[prefix].append(Place(decrypt(pseudonym, *place), content, payload, life))
+        return found
 
     def _rows(self, connection: Connection, prefixes: Iterable[int]) -> Counter[int]:
         """How many rows each of these buckets has."""
@@ -257,13 +256,10 @@ class Seals:
         return rows
 
     def _place(self, number: int, position: int, prefix: int) -> tuple[bytes, ...]:
-        return (b"seal", b"pseudonym", *self._named(), *(b"%d" % part for part in (number, position, prefix)))
+        return b"seal", b"pseudonym", *self._named, b"%d" % number, b"%d" % position, b"%d" % prefix
 
     def _canary_place(self, prefix: int) -> tuple[bytes, ...]:
-        return (b"canary", b"pseudonym", *self._named(), b"%d" % prefix)
-
-    def _named(self) -> tuple[bytes, ...]:
-        return tuple(str(part).encode() for part in self._epoch.values())
+        return b"canary", b"pseudonym", *self._named, b"%d" % prefix
 
 
 def _of_both(table: Table) -> ColumnElement[bool]:

@@ -22,6 +22,7 @@ from protocol.lanes import LaneLayout
 from protocol.opening import OpeningKey
 from protocol.oprf import combine
 from protocol.paillier import PublicKey
+from protocol.sealing import EFFECTS_BYTES, TAG_BYTES
 from protocol.wire import Header
 
 SEAL = "seal"
@@ -134,6 +135,16 @@ class Terms:
     def bucket_size(self) -> int:
         """B."""
         return bucket_size(self.agreement.anonymity.max_listings, self.bucket_bits)
+
+    @property
+    def element_bytes(self) -> int:
+        """Width of what stands behind a tag in an agency's answer: a ciphertext, or by the sieve the effects."""
+        return EFFECTS_BYTES if self.agreement.sieve else self.public_key.ciphertext_bytes
+
+    @property
+    def block_bytes(self) -> int:
+        """Size of what an agency answers about one subject."""
+        return self.bucket_size * (TAG_BYTES + self.element_bytes)
 
     @cached_property
     def _layouts(self) -> Mapping[str, LaneLayout]:

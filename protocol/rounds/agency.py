@@ -93,6 +93,10 @@ def answer(
 
 
 def seal_blocks(party: Party, blocks: Sequence[bytes], ask: bytes) -> bytes:
-    """Seal an agency's blocks for C; they open only as this agency's answer to the `ask` of this hash."""
+    """Seal an agency's blocks for C; they open only as this agency's answer to the `ask` of this hash.
+
+    And only as what the agreement says they are: the entries of a sieve, or masked ciphertexts.
+    """
     plain = codec.encode(to_map(SealedAnswer(tuple(blocks))))
-    return seal(plain, party.terms.sealing_key(COORDINATOR), labels.SEALED_ANSWER, party.id.encode(), ask)
+    label = labels.SEALED_SIEVE if party.terms.agreement.sieve else labels.SEALED_ANSWER
+    return seal(plain, party.terms.sealing_key(COORDINATOR), label, party.id.encode(), ask)

@@ -5,12 +5,11 @@ C sees T's and lanes of anonymous subjects, never a prefix, a pseudonym or a nam
 the same sizes and the same work.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from protocol import codec, labels
-from protocol.agreement.rules import outcome
+from protocol.agreement.rules import MeasureOutcome, outcome
 from protocol.codec import Random, i2osp, os2ip
 from protocol.errors import (
     BlockError,
@@ -24,7 +23,7 @@ from protocol.messages import Answer, Ask, Decide, Decision, Effect, Look, Open,
 from protocol.opening import challenge, combine, verify_share
 from protocol.paillier import Zetas, ciphertext_from_bytes
 from protocol.rounds.party import AGENCIES, Party
-from protocol.sealing import TAG_BYTES, decision_binding, mask, read_block, tag
+from protocol.sealing import decision_binding, mask, read_block, tag
 from protocol.wire import Signed, from_map, write
 
 
@@ -99,11 +98,7 @@ def accept(party: Party, session: Session, agency: str, reply: bytes, now: int) 
         CiphertextError: what matches is no ciphertext.
     """
     key, size = party.terms.public_key, party.terms.bucket_size
-    limit = session.m * (size * (TAG_BYTES + key.ciphertext_bytes) + 8) + 4096
-    message = party.receive_reply(reply, Answer, session.ask, agency, now, limit=limit)
-    blocks = unseal_blocks(party, message)
-    if len(blocks) != session.m:
-        raise BlockError("not one block a subject")
+    blocks = receive_blocks(party, session, agency, reply, now)
     lifted: list[int | None] = []
     for secret, block in zip(session.look.body.secrets, blocks, strict=True):
         entries = read_block(block, size, key.ciphertext_bytes)
@@ -119,6 +114,21 @@ def accept(party: Party, session: Session, agency: str, reply: bytes, now: int) 
     return tuple(lifted)
 
 
+def receive_blocks(party: Party, session: Session, agency: str, reply: bytes, now: int) -> tuple[bytes, ...]:
+    """Verify one agency's answer; returns its blocks, one a subject, which are still to be read.
+
+    Raises:
+        DecodeError, HeaderError, SignatureError, ExpiredError: the message is not as required.
+        SealError: what it sealed does not open.
+        BlockError: not one block a subject.
+    """
+    limit = session.m * (party.terms.block_bytes + 8) + 4096
+    blocks = unseal_blocks(party, party.receive_reply(reply, Answer, session.ask, agency, now, limit=limit))
+    if len(blocks) != session.m:
+        raise BlockError("not one block a subject")
+    return blocks
+
+
 def unseal_blocks(party: Party, answer: Signed[Answer]) -> tuple[bytes, ...]:
     """Open what an agency sealed for C: one block a subject.
 
@@ -126,7 +136,8 @@ def unseal_blocks(party: Party, answer: Signed[Answer]) -> tuple[bytes, ...]:
         SealError, DecodeError: it does not open, or is not of its form.
     """
     context = answer.header.sender.encode(), answer.header.answers
-    plain = unseal(answer.body.sealed, party.sealing_key, labels.SEALED_ANSWER, *context)
+    label = labels.SEALED_SIEVE if party.terms.agreement.sieve else labels.SEALED_ANSWER
+    plain = unseal(answer.body.sealed, party.sealing_key, label, *context)
     return from_map(SealedAnswer, codec.decode(plain, Answer.LIMIT)).blocks
 
 
@@ -226,16 +237,20 @@ def opened(
 
 def decide(party: Party, session: Session, lanes: Sequence[tuple[int, ...]], now: int) -> bytes:
     """Apply the rules to each subject's lanes and sign one decision each; nothing else leaves C."""
+    agreement, requester = party.terms.agreement, session.requester
+    layout = party.terms.layout(requester)
+    # The question's day, not that of C's clock: a moratorium that ends at midnight ends for all parties at once.
+    day = session.ask.header.day
+    return sign(party, session, [outcome(agreement, layout, values, requester, day) for values in lanes], now)
+
+
+def sign(party: Party, session: Session, outcomes: Iterable[Iterable[MeasureOutcome]], now: int) -> bytes:
+    """Sign one decision a subject; all measures that its requester implements stand in it, whatever comes of them."""
     requester = session.requester
     implements = party.terms.agreement.requester(requester).implements
-    # The question's day, not that of C's clock: a moratorium that ends at midnight ends for all parties at once.
-    day = datetime.fromtimestamp(session.ask.header.issued, UTC).date()
     decisions = []
-    for subject, values in enumerate(lanes):
-        effects = {
-            item.measure: Effect.DISPUTED if item.disputed else Effect.APPLIES
-            for item in outcome(party.terms.agreement, party.terms.layout(requester), values, requester, day)
-        }
+    for subject, measures in enumerate(outcomes):
+        effects = {it.measure: Effect.DISPUTED if it.disputed else Effect.APPLIES for it in measures}
         body = Decision(
             subject=subject,
             measures={measure: int(effects.get(measure, Effect.NONE)) for measure in implements},

@@ -76,12 +76,14 @@ def receive_open(party: Party, data: bytes, now: int) -> Opening:
 
     Raises:
         DecodeError, HeaderError, SignatureError, ExpiredError: either message is not as required.
-        NotGrantedError: R has no right to ask.
+        NotGrantedError: R has no right to ask, or the agreement has a sieve, by which nothing is opened.
         CiphertextError: x is outside Z_N*.
     """
     request = party.receive(data, Open, now)
     if request.header.sender != COORDINATOR:
         raise NotGrantedError("only the coordinator asks for openings")
+    if party.terms.agreement.sieve:
+        raise NotGrantedError("nothing is encrypted under this agreement that could be opened")
     ask = party.receive(request.body.ask, Ask, now, audience=AGENCIES)
     party.terms.require_right(ask.header.sender, ask.header.purpose, now)
     same = ("session", "purpose", "m")

@@ -8,9 +8,11 @@ questions: who asks, about which identifiers, and how many days later. Which ste
 import asyncio
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -198,8 +200,9 @@ questions = st.builds(
 
 @dataclass
 class Everything:
-    """The agreement's federation, and how it decided in comparison with the plain evaluation."""
+    """An agreement's federation, and how it decided in comparison with the plain evaluation."""
 
+    agreement: dict[str, Any]
     federation: LocalFederation
     clock: Clock
     decided: int = 0
@@ -267,7 +270,7 @@ class Everything:
             day = TODAY + timedelta(question.days)
             answers = self.answers(question, asked)
             for subject, answer in zip(asked, answers, strict=True):
-                expected = decision(AGREEMENT, rows, subject, question.requester, day)
+                expected = decision(self.agreement, rows, subject, question.requester, day)
                 self.seen |= set(expected.items())
                 self.decided += 1
                 if answer != expected:
@@ -279,22 +282,28 @@ def _of(rows: list[Row], subject: Identifier) -> list[Row]:
     return [row for row in rows if subject in row.listing.identifiers]
 
 
+@contextmanager
+def federated(agreement: dict[str, Any], folder: Path) -> Iterator[Everything]:
+    """A federation under an agreement, with registers of these agencies."""
+    clock = Clock()
+    federation = LocalFederation(established(parse(yaml.safe_dump(agreement))), folder, clock, secrets.token_bytes)
+    asyncio.run(federation.start())
+    yield Everything(agreement, federation, clock)
+    federation.close()
+
+
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]:
-    clock = Clock()
-    of = established(parse(yaml.safe_dump(AGREEMENT)))
-    federation = LocalFederation(of, tmp_path_factory.mktemp("everything"), clock, secrets.token_bytes)
-    asyncio.run(federation.start())
-    yield Everything(federation, clock)
-    federation.close()
+    with federated(AGREEMENT, tmp_path_factory.mktemp("everything")) as made:
+        yield made
 
 
 class DifferenceError(AssertionError):
     """A decision is not the plain one."""
 
 
-def search(everything: Everything, examples: int, least: int = 20, phases: Collection[Phase] = SHRINKING) -> None:
-    """Compare six questions an example: about `least` subjects or some more, and nobody.
+def search(*those: Everything, examples: int, least: int = 20, phases: Collection[Phase] = SHRINKING) -> None:
+    """Compare six questions an example: about `least` subjects or some more, and nobody, with each federation.
 
     Raises:
         DifferenceError: a decision is not the plain one.
@@ -303,21 +312,22 @@ def search(everything: Everything, examples: int, least: int = 20, phases: Colle
     @settings(deadline=None, max_examples=examples, phases=phases, database=None, suppress_health_check=[*HealthCheck])
     @given(st.lists(subjects(), min_size=least, max_size=least + 4), st.lists(questions, min_size=6, max_size=6))
     def same(subjects: list[Subject], questions: list[Question]) -> None:
-        if found := everything.differences(subjects, questions):
-            raise DifferenceError(f"{len(found)} differ, the first: {found[0]}")
+        for everything in those:
+            if found := everything.differences(subjects, questions):
+                raise DifferenceError(f"{len(found)} differ, the first: {found[0]}")
 
     same()
 
 
 def test_decisions_are_those_of_a_plain_evaluation_over_raw_registers(everything: Everything) -> None:
-    search(everything, 16)
+    search(everything, examples=16)
     assert everything.decided >= 2_000
 
 
 @pytest.mark.full
 def test_ten_thousand_decisions_are_those_of_a_plain_evaluation(everything: Everything) -> None:
     before = everything.decided
-    search(everything, 80)
+    search(everything, examples=80)
     assert everything.decided - before >= 10_000
     assert {effect for _, effect in everything.seen} == {effect.name.lower() for effect in Effect}
 
@@ -354,7 +364,7 @@ def test_an_agency_that_evaluates_otherwise_is_found_out(
 ) -> None:
     monkeypatch.setattr("nodes.service.standings", fault)
     with pytest.raises(DifferenceError):
-        search(everything, 50, 6, [Phase.generate])
+        search(everything, examples=50, least=6, phases=[Phase.generate])
 
 
 def one_agency_suffices(_when: Any, sums: Mapping[LaneKind, int]) -> bool:
@@ -373,4 +383,4 @@ def test_a_coordinator_that_reads_the_rules_otherwise_is_found_out(
 ) -> None:
     monkeypatch.setattr(f"protocol.agreement.rules.{step}", fault)
     with pytest.raises(DifferenceError):
-        search(everything, 50, 6, [Phase.generate])
+        search(everything, examples=50, least=6, phases=[Phase.generate])

@@ -41,6 +41,7 @@ from protocol.hpke import unseal
 from protocol.identifiers import CANARY_SCHEME, canary, canonical, to_bytes
 from protocol.lanes import CANARY_SEVERITY, Lane, LaneKind, LaneLayout, check_factor, encode, split_slots
 from protocol.paillier import PublicKey, Randomiser
+from protocol.rounds import sieve
 from protocol.wire import Header, payload_type, read, write
 
 SPEC_DIR = Path(__file__).parents[2] / "protocol/spec"
@@ -471,6 +472,18 @@ def block_vector(given: Inputs) -> dict[str, str]:
     return {"block": block.hex()}
 
 
+def sieve_vector(given: Inputs) -> dict[str, str]:
+    applies, disputed = given.integers("applies"), given.integers("disputed")
+    effects = sum(1 << 64 + number for number in applies) + sum(1 << number for number in disputed)
+    [mark] = sealing.marks([given.octets("T")], given["agency"])
+    entry = bytes(one ^ other for one, other in zip(mark, i2osp(effects, len(mark)), strict=True))
+    size, fillers = given.integer("B"), [bytes.fromhex(part) for part in given.texts("fillers")]
+    block = sieve.build_block([entry], size, fixed(b"".join(fillers)))
+    tags, elements = sieve.read_block(block, size)
+    assert elements[tags.index(entry[:16])] == entry[16:]
+    return {"effects": i2osp(effects, 16).hex(), "mark": mark.hex(), "entry": entry.hex(), "block": block.hex()}
+
+
 def parameters_vector(given: Inputs) -> dict[str, str]:
     bits = bucket_bits(given.integer("population"), given.integer("k_min"))
     return {"beta": str(bits), "B": str(bucket_size(given.integer("max_listings"), bits))}
@@ -586,6 +599,7 @@ VECTORS: dict[str, Callable[[Inputs], dict[str, str]]] = {
     "dkg": dkg_vector,
     "derivations": derivations_vector,
     "block": block_vector,
+    "sieve": sieve_vector,
     "parameters": parameters_vector,
     "lanes": lanes_vector,
     "agreement": agreement_vector,
