@@ -15,7 +15,7 @@ from protocol.agreement.roster import COORDINATOR
 from protocol.codec import i2osp, os2ip
 from protocol.errors import DecodeError, IndeterminateError, SpentError
 from protocol.figures import Quarter
-from protocol.messages import Figures, OpenedFigures, OpenFigures, Proved, Tallied, Tally
+from protocol.messages import Effect, Figures, OpenedFigures, OpenFigures, Proved, Tallied, Tally
 from protocol.rounds import figures
 from protocol.wire import read
 from tests.federations import BOTH, DISPUTES, REGISTERS, Scene, firm, listing
@@ -197,3 +197,18 @@ def test_questions_and_figures_do_not_disturb_each_other(scene: Scene) -> None:
     before = scene.check(BOTH)
     opened(scene.federation)
     assert scene.check(BOTH) == before
+
+
+def test_an_agreement_that_opens_nothing_else_has_figures_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a sieve the opening key is for figures alone."""
+    rules = [
+        {"measure": measure, "when": {"registers": [f"{agency}-register" for agency in AGENCIES]}}
+        for measure in ("exclude", "scrutinise")
+    ]
+    made = Scene.create(tmp_path, {"tax": MANY}, sieve=True, rules=rules)
+    made.clock.now = LATER
+    for node in made.federation.nodes.values():
+        monkeypatch.setattr(node, "_noise", without_noise)
+    assert made.check(firm(100)) == [{"exclude": Effect.APPLIES, "scrutinise": Effect.APPLIES}]
+    assert opened(made.federation).numbers[0] == 12
+    made.close()
