@@ -25,6 +25,7 @@ from nodes.listings import ListingError, UnknownListingError
 from nodes.register import Register
 from nodes.storage.listings import ListingStore
 from protocol.agreement.roster import COORDINATOR
+from protocol.agreement.terms import Terms
 from protocol.errors import (
     AgreementError,
     BucketOverflowError,
@@ -60,20 +61,29 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 
 def own_settings(directory: Path, agency: str) -> Settings:
     """The settings of an agency whose directory lies in a federation's."""
-    home = Home(directory)
+    agencies = _terms(directory).agencies
+    if agency not in agencies:
+        stop(BAD_INPUT, "--agency: not an agency of this agreement", f"There are {', '.join(agencies)}.")
+    return party_settings(directory, agency)
+
+
+def party_settings(directory: Path, party: str) -> Settings:
+    """The settings of a party whose directory lies in a federation's."""
+    home, terms = Home(directory), _terms(directory)
+    own = home.party_path(party, terms.agreement)
+    peers = own / "peers.json"
+    # While parties run here, one finds the others as its service does; on hosts of their own there is one file.
+    urls = peers if home.urls_path.exists() and peers.exists() else home.urls_path
+    return Settings(party=party, directory=own, roster=home.roster_path, urls=urls)
+
+
+def _terms(directory: Path) -> Terms:
     try:
-        terms = home.terms()
+        return Home(directory).terms()
     except OSError:
         stop(BAD_INPUT, "DIR: no federation's directory", "Make one with `concordat init`.")
     except PeerError as error:
         stop(BAD_INPUT, f"DIR: {error}")
-    if agency not in terms.agencies:
-        stop(BAD_INPUT, "--agency: not an agency of this agreement", f"There are {', '.join(terms.agencies)}.")
-    own = home.party_path(agency, terms.agreement)
-    peers = own / "peers.json"
-    # While parties run here, the agency finds the others as its node does; on hosts of their own there is one file.
-    urls = peers if home.urls_path.exists() and peers.exists() else home.urls_path
-    return Settings(party=agency, directory=own, roster=home.roster_path, urls=urls)
 
 
 def own_register(directory: Path, agency: str) -> Register:
