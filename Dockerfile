@@ -9,7 +9,7 @@ COPY . .
 # Where there is a directory wheels/, nothing comes from anywhere else.
 RUN python3 -m venv /build && python3 -m venv --without-pip /opt/concordat \
     && if [ -d wheels ]; then set -- --no-index --find-links wheels; fi \
-    && /build/bin/pip --python /opt/concordat/bin/python install --no-cache-dir "$@" .
+    && /build/bin/pip --python /opt/concordat/bin/python install --no-cache-dir "$@" '.[figures]'
 
 FROM ${BASE} AS party
 COPY --from=build /opt/concordat /opt/concordat

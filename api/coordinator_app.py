@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -14,8 +15,11 @@ from api.worker import Workers
 from federation.coordinator import Coordinator
 from federation.transport import HttpTransport, probe_all
 from nodes.storage.engine import open_engine
+from nodes.storage.figures import Publications
 from nodes.storage.state import ProtocolState
-from protocol.messages import Access, Ask, Evaluate, Look
+from protocol.certificate import figures_to_json
+from protocol.messages import Access, Ask, Evaluate, Figures, Look
+from protocol.wire import read
 
 LIMITS = {
     Evaluate.TYPE: Evaluate.LIMIT,
@@ -27,7 +31,8 @@ LIMITS = {
 def create_app(settings: Settings, workers: Workers) -> FastAPI:
     """Build the coordinator's service over workers that hold its arithmetic; verifies all before it starts."""
     transport = HttpTransport(settings.parties, settings.deadline)
-    ledger = ProtocolState(open_engine(settings.database("state")))
+    state = open_engine(settings.database("state"))
+    ledger, published = ProtocolState(state), Publications(state)
 
     def build(of_epoch: Settings) -> Coordinator:
         held, _ = of_epoch.secrets()
@@ -51,4 +56,12 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
         await probe_all(transport, coordinators.terms.agencies)
         return True
 
-    return create_party_app(Role(handle, LIMITS, ready), lifespan, "Concordat coordinator")
+    app = create_party_app(Role(handle, LIMITS, ready), lifespan, "Concordat coordinator")
+
+    @app.get("/v1/figures")
+    def figures() -> dict[str, list[dict[str, Any]]]:
+        """Every quarter's figures that were published, for anybody."""
+        messages = published.all(settings.terms.agreement.id).values()
+        return {"figures": [figures_to_json(read(message, Figures)) for message in messages]}
+
+    return app

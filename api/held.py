@@ -12,7 +12,9 @@ from api.settings import Settings
 from api.zetas import ZetaStock
 from federation.coordinator import Arithmetic
 from nodes.service import Node, Shares
+from nodes.storage.cipher import ColumnCipher
 from nodes.storage.engine import open_engine
+from nodes.storage.figures import Contributions
 from nodes.storage.state import ProtocolState
 from protocol.paillier import Randomiser
 
@@ -29,11 +31,13 @@ def build_node(settings: Settings) -> Node:
     terms = settings.terms
     held, node_key = settings.secrets()
     shares = Shares(held.oprf_share, held.opening_share) if held.oprf_share and held.opening_share else None
+    state = open_engine(settings.database("state"))
     return Node(
         held.party(settings.party, terms),
         shares,
         open_listings(settings, node_key),
-        ProtocolState(open_engine(settings.database("state"))),
+        ProtocolState(state),
+        Contributions(state, ColumnCipher(node_key, secrets.token_bytes)),
         entries(settings),
         ZetaStock(Randomiser.create(terms.public_key, secrets.token_bytes), secrets.token_bytes),
         lambda: int(time.time()),

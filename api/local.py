@@ -7,16 +7,20 @@ from typing import Any
 
 from api.setup import Established
 from federation.coordinator import Arithmetic, Coordinator, in_place
+from federation.figures import FiguresOpener
 from federation.requester import Requester
 from federation.transport import MemoryNetwork
 from nodes.catalogue import load_catalogue, own_entries
 from nodes.entry import Entered, Registrar, Send
+from nodes.figures import figures_layout
 from nodes.life import Act, Author
 from nodes.listings import Listing
+from nodes.noise import Noise, laplace
 from nodes.register import Register
 from nodes.service import Node, Shares
 from nodes.storage.cipher import KEY_BYTES, ColumnCipher
 from nodes.storage.engine import open_engine
+from nodes.storage.figures import Contributions
 from nodes.storage.listings import ListingStore
 from nodes.storage.state import ProtocolState
 from protocol.agreement.roster import COORDINATOR
@@ -43,6 +47,7 @@ class LocalFederation:
         clock: Callable[[], int],
         random: Random,
         database: Callable[[Path], str] = in_files,
+        noise: Callable[[int, int], Noise] = laplace,
     ) -> None:
         self.established = established
         self.terms = established.terms
@@ -58,6 +63,7 @@ class LocalFederation:
         self._open = ExitStack()
         self._clock = clock
         self._random = random
+        self._noise = noise
         for agency in self.terms.agencies:
             self._start_agency(agency)
         party = self._party(COORDINATOR)
@@ -65,6 +71,7 @@ class LocalFederation:
         transport = self.network.transport(COORDINATOR)
         coordinator = Coordinator(party, transport, self._ledger(COORDINATOR), in_place(arithmetic), clock)
         self.network.attach(COORDINATOR, coordinator.handle)
+        self.figures = FiguresOpener(party, transport, figures_layout(self.terms), clock)
         self.requesters = {
             requester.id: Requester(self._party(requester.id), self.network.transport(requester.id), clock, random)
             for requester in self.terms.agreement.requesters
@@ -116,15 +123,18 @@ class LocalFederation:
         shares = (
             Shares(secrets.oprf_share, secrets.opening_share) if secrets.oprf_share and secrets.opening_share else None
         )
+        state = self._engine(folder, "state")
         node = self.nodes[agency] = Node(
             self._party(agency),
             shares,
             listings,
-            self._ledger(folder),
+            ProtocolState(state),
+            Contributions(state, cipher),
             entries,
             Randomiser.create(self.terms.public_key, self._random),
             self._clock,
             self._random,
+            self._noise,
         )
 
         async def handle(kind: str, data: bytes) -> bytes:

@@ -17,9 +17,9 @@ from api.sealing import seal_epochs
 from api.settings import Settings
 from api.worker import Workers
 from federation.transport import HttpTransport
-from protocol.messages import Access, Ask, Evaluate, Open, Prove
+from protocol.messages import Access, Ask, Evaluate, Open, OpenFigures, Prove, Tally
 
-LIMITS = {kind.TYPE: kind.LIMIT for kind in (Evaluate, Ask, Access, Open, Prove)}
+LIMITS = {kind.TYPE: kind.LIMIT for kind in (Evaluate, Ask, Access, Open, Prove, Tally, OpenFigures)}
 DESK_SECONDS = 27.0
 """How long the portal waits for the coordinator, which itself waits for every agency."""
 

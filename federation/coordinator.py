@@ -157,7 +157,7 @@ class Coordinator:
             entry.header = session.ask.header
             self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header, now), now)
             agencies = self._party.terms.agencies
-            replies, failed = await _gather(
+            replies, failed = await gather(
                 agencies, lambda agency: self._transport.send(agency, Ask.TYPE, session.ask.raw)
             )
             if failed:
@@ -185,7 +185,7 @@ class Coordinator:
                 self._party.receive_reply(reply, Accessed, request, agency, self._clock())
                 return reply
 
-            answers, _ = await _gather(self._party.terms.agencies, accessed)
+            answers, _ = await gather(self._party.terms.agencies, accessed)
             return encode(answers)
 
     async def _decide(self, session: rounds.Session, sums: rounds.Sums) -> bytes:
@@ -217,7 +217,7 @@ class Coordinator:
                     self._party, read(request, Prove), keyholder, parts[keyholder], reply, self._clock()
                 )
 
-            _, failed = await _gather(parts, prove)
+            _, failed = await gather(parts, prove)
             culprits.update(failed)
         return culprits
 
@@ -234,13 +234,13 @@ class Coordinator:
             if len(waiting) < needed:
                 raise IndeterminateError(failed, "no quorum without")
             batch, waiting = waiting[:needed], waiting[needed:]
-            answered, missing = await _gather(batch, ask)
+            answered, missing = await gather(batch, ask)
             answers.update(answered)
             failed.update(missing)
         return answers
 
 
-async def _gather(parties: Iterable[str], ask: Callable[[str], Awaitable[T]]) -> tuple[dict[str, T], set[str]]:
+async def gather(parties: Iterable[str], ask: Callable[[str], Awaitable[T]]) -> tuple[dict[str, T], set[str]]:
     """Ask all at once; returns {party: answer} and who gave none that verifies.
 
     C has checked R's right and quota itself, so a party that refuses all the same has not answered, whatever it says.

@@ -5,29 +5,34 @@ computed; the payload is computed from each listing's state when the question co
 on the very next question.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, partial
 
 from nodes.catalogue import CatalogueEntry
+from nodes.figures import count, figures_layout
 from nodes.life import Act, Author, Transition, apply
 from nodes.lifecycle import Life, Record
 from nodes.listings import Listing
+from nodes.noise import Noise, laplace
 from nodes.rights import encoded, subject_file
 from nodes.standing import standings
+from nodes.storage.figures import Asked, Contributions, Price
 from nodes.storage.listings import Entry, ListingStore
 from protocol.agreement.limits import listing_is_suspended
 from protocol.codec import Random
 from protocol.dkg import KeyShare
-from protocol.errors import DecodeError, IndeterminateError, NotGrantedError
+from protocol.errors import DecodeError, IndeterminateError, NotGrantedError, UsageError
+from protocol.figures import Quarter
 from protocol.lanes import LaneLayout, Standing, canary_standings, vector
-from protocol.messages import Access, Ask, Evaluate, Open, Prove
+from protocol.messages import Access, Ask, Evaluate, Open, OpenFigures, Prove, Tally
 from protocol.opening import OpeningShare
 from protocol.paillier import Zetas
-from protocol.rounds import access, agency, keyholder, sieve
+from protocol.rounds import access, agency, figures, keyholder, sieve
 from protocol.rounds.ledger import Ledger, refusals_logged
 from protocol.rounds.party import Party
+from protocol.wire import Header
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class Shares:
 class Node:
     """One agency of one agreement and epoch; `shares` is None where the agency is no keyholder.
 
-    `entries` are its registers' catalogue entries (`nodes.catalogue.own_entries`).
+    `entries` are its registers' catalogue entries (`nodes.catalogue.own_entries`); `noise` gives, for a number of cells
+    and ε in thousandths, what makes counts public figures.
     """
 
     def __init__(
@@ -50,21 +56,26 @@ class Node:
         shares: Shares | None,
         listings: ListingStore,
         ledger: Ledger,
+        contributions: Contributions,
         entries: Mapping[str, CatalogueEntry],
         randomiser: Zetas,
         clock: Callable[[], int],
         random: Random,
+        noise: Callable[[int, int], Noise] = laplace,
     ) -> None:
         self._party = party
         self._shares = shares
         self._listings = listings
         self._ledger = ledger
+        self._contributions = contributions
+        self._noise = noise
         self._randomiser = randomiser
         self._clock = clock
         self._random = random
         self._entries = entries
         self._canary = canary_standings(entries)
         self._epoch = party.terms.agreement.id, party.terms.roster.epoch
+        self._layout = figures_layout(party.terms)
 
     def handle(self, kind: str, data: bytes) -> bytes:
         """Serve one message of R or of a subject's door (by way of C), or of C.
@@ -78,6 +89,8 @@ class Node:
             Access.TYPE: self._access,
             Open.TYPE: self._open,
             Prove.TYPE: self._prove,
+            Tally.TYPE: self._tally,
+            OpenFigures.TYPE: self._open_figures,
         }
         if kind not in handlers:
             raise DecodeError("not a message that a node serves")
@@ -164,6 +177,37 @@ class Node:
             self._ledger.admit_proof(entry.header, body.requester, body.chunk, body.x, now)
             return keyholder.prove(self._party, proof, shares.opening, self._random, now)
 
+    def _tally(self, data: bytes, now: int) -> bytes:
+        with refusals_logged(self._ledger, Tally.TYPE, now) as entry:
+            request, quarter = figures.receive_tally(self._party, data, self._layout, now)
+            entry.header = request.header
+            return figures.seal(self._party, request, self._contribution(request.header, quarter, now), now)
+
+    def _contribution(self, request: Header, quarter: Quarter, now: int) -> bytes:
+        """This agency's contribution: counted and drawn when it is first asked for, and the same ever after."""
+        terms, layout = self._party.terms, self._layout
+        own = terms.agreement.public_figures
+        asked = Asked(terms.agreement.id, quarter, layout.digest, terms.agreement.version, terms.roster.epoch)
+        price = Price(self._party.id, own.epsilon, own.budget)
+        draw: Callable[[], list[int]] = _drawn_before
+        if not self._contributions.is_drawn(asked):
+            # Before the transaction in which it is drawn: both take time, and questions wait for that database.
+            add_noise = self._noise(len(layout.cells), own.epsilon)
+            draw = partial(add_noise, count(self._listings, self._entries, quarter, layout.cells))
+
+        def write(numbers: Sequence[int]) -> bytes:
+            return figures.contribute(self._party, quarter, layout, numbers, self._randomiser, self._random, now)
+
+        return self._contributions.contribute(asked, price, draw, write, request, now)
+
+    def _open_figures(self, data: bytes, now: int) -> bytes:
+        with refusals_logged(self._ledger, OpenFigures.TYPE, now) as entry:
+            opening = figures.receive_open(self._party, data, self._layout, now)
+            entry.header = opening.request.header
+            shares = self._keyholder_shares()
+            self._ledger.admit_figures(entry.header, opening.xs, now)
+            return figures.open_sums(self._party, opening, shares.opening, now)
+
     def pending(self) -> bool:
         """Whether anything of this agency's registers is not sealed yet in this epoch; then it answers no question."""
         return bool(self._entries) and not self._listings.is_ready(*self._epoch)
@@ -197,3 +241,7 @@ class Node:
         if self._shares is None:
             raise NotGrantedError("this agency is no keyholder")
         return self._shares
+
+
+def _drawn_before() -> list[int]:
+    raise UsageError("a contribution was there, and is not any more: nothing is drawn in its place")

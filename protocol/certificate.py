@@ -2,6 +2,7 @@
 
 By itself it proves what was decided in a session for a requester, not whom it concerned: it holds no identifier. With
 the evidence of its question it names its subject; specification: protocol/spec/concordat-v1.md §4.7 and §4.12.
+Public figures (§4.14) are such documents too.
 """
 
 import base64
@@ -21,15 +22,16 @@ from protocol.errors import (
     QuorumError,
     SignatureError,
 )
+from protocol.figures import EVERYBODY, noise_scale
 from protocol.group import ELEMENT_BYTES, decode_element, decode_scalar
 from protocol.identifiers import Identifier, canonical, to_bytes
-from protocol.messages import PREFIX_BYTES, Decision, Evidence
+from protocol.messages import PREFIX_BYTES, Decision, Evidence, Figures
 from protocol.sealing import ask_commitment, bucket, decision_binding, question_secret, session_key
 from protocol.wire import HASH_BYTES, MAX_LIFETIME, Signed, from_map, read, to_map
 
 
 def to_json(envelope: Envelope) -> dict[str, Any]:
-    """Write a decision's envelope as DSSE JSON (DSSE v1.0.0, "Envelope")."""
+    """Write a decision's or published figures' envelope as DSSE JSON (DSSE v1.0.0, "Envelope")."""
     return {
         "payload": base64.b64encode(envelope.payload).decode(),
         "payloadType": envelope.payload_type,
@@ -126,6 +128,52 @@ def verify_evidence(
     if body.binding != decision_binding(evidence.sigma, secret, commitment):
         raise DecisionError("the decision is not bound to the subject of this evidence")
     return decision, subject
+
+
+def figures_to_json(published: Signed[Figures]) -> dict[str, Any]:
+    """Write a quarter's published figures for people and programs, with the envelope that is verified by.
+
+    A number that is not told is null: it is below `fewer_than`, its noise included.
+    """
+    header, body = published.header, published.body
+    return {
+        "agreement": header.agreement,
+        "version": header.version,
+        "epoch": header.epoch,
+        "quarter": body.quarter,
+        "agencies": body.agencies,
+        "epsilon": body.epsilon / 1000,
+        "noise_scale": noise_scale(body.epsilon),
+        "within": body.within,
+        "fewer_than": body.threshold,
+        "figures": {cell: number or None for cell, number in zip(body.cells, body.numbers, strict=True)},
+        "certificate": to_json(published.envelope),
+    }
+
+
+def verify_figures(terms: Terms, certificate: object) -> Signed[Figures]:
+    """Verify a quarter's figures against an epoch's terms; they do not expire.
+
+    1. a DSSE envelope with the coordinator's signature; 2. for everybody, of this agreement, version and epoch; 3. over
+    every agency, with the agreement's own ε and threshold, each number zero or not below it, one a cell.
+
+    Raises:
+        DecisionError: a step fails; the error says which.
+    """
+    try:
+        published = read(_envelope(certificate).to_bytes(), Figures)
+        published.envelope.verify(terms.signing_key(COORDINATOR))
+    except (DecodeError, SignatureError) as error:
+        raise DecisionError("not figures signed by the coordinator of this roster") from error
+    header, body, own = published.header, published.body, terms.agreement.public_figures
+    epoch = (terms.agreement.id, terms.agreement.version, terms.roster.epoch, COORDINATOR, EVERYBODY)
+    if (header.agreement, header.version, header.epoch, header.sender, header.audience) != epoch:
+        raise DecisionError("figures of another agreement, version or epoch, or not for everybody")
+    if (body.agencies, body.epsilon, body.threshold) != (len(terms.agencies), own.epsilon, own.threshold):
+        raise DecisionError("figures that are not over every agency, or not on the agreement's terms")
+    if len(body.cells) != len(body.numbers) or any(0 < number < own.threshold for number in body.numbers):
+        raise DecisionError("figures that are not one a cell, or tell a number below the threshold")
+    return published
 
 
 def _pseudonym(terms: Terms, subject: Identifier, evidence: Evidence) -> bytes:

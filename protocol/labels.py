@@ -26,6 +26,8 @@ ASK_COMMITMENT = b"concordat-v1 ask commitment"
 DECISION_BINDING = b"concordat-v1 decision binding"
 MESSAGE_HASH = b"concordat-v1 message hash"
 DOCUMENT_HASH = b"concordat-v1 document hash"
+FIGURES_CELLS = b"concordat-v1 figures cells"
+FIGURES_SESSION = b"concordat-v1 figures session"
 
 # HPKE info.
 SEALED_ASK = b"concordat-v1 sealed ask"
@@ -33,6 +35,7 @@ SEALED_ANSWER = b"concordat-v1 sealed answer"
 SEALED_SIEVE = b"concordat-v1 sealed sieve"
 SEALED_ACCESS = b"concordat-v1 sealed access"
 SEALED_CONTENT = b"concordat-v1 sealed content"
+SEALED_CONTRIBUTION = b"concordat-v1 sealed contribution"
 SEALED_DKG_SHARE = b"concordat-v1 sealed dkg share"
 SEALED_OPENING_SHARE = b"concordat-v1 sealed opening share"
 

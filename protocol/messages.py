@@ -16,6 +16,7 @@ from protocol.wire import (
     array,
     by_id,
     is_octets,
+    is_text,
     is_whole,
     octets,
     text,
@@ -27,6 +28,10 @@ MAX_MODULUS_BYTES = 1024
 PREFIX_BYTES = 8
 MAX_IDENTIFIERS = 16
 CONTENT_BYTES = 64 * KIB
+QUARTER = 7
+MAX_CELLS = 256
+MAX_CELL = 200
+MAX_SUMS = 32
 
 
 @dataclass(frozen=True)
@@ -223,6 +228,76 @@ class Accessed:
     TYPE: ClassVar[str] = "accessed"
     LIMIT: ClassVar[int] = CONTENT_BYTES + 4 * KIB
     sealed: bytes = octets(48 + CONTENT_BYTES)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """C to every agency: contribute to a quarter's figures, in the cells of this digest."""
+
+    TYPE: ClassVar[str] = "tally"
+    LIMIT: ClassVar[int] = 2 * KIB
+    quarter: str = text(QUARTER, QUARTER)
+    cells: bytes = octets(HASH_BYTES)
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """One agency's noisy numbers of a quarter, encrypted; the same to every keyholder, sealed to each."""
+
+    TYPE: ClassVar[str] = "contribution"
+    LIMIT: ClassVar[int] = 16 * KIB
+    quarter: str = text(QUARTER, QUARTER)
+    cells: bytes = octets(HASH_BYTES)
+    ciphertexts: tuple[bytes, ...] = array(is_octets(1, 2 * MAX_MODULUS_BYTES), MAX_SUMS)
+
+
+@dataclass(frozen=True)
+class Tallied:
+    """Agency to C: its contribution in a box for each keyholder. C sees none of them, only their sum."""
+
+    TYPE: ClassVar[str] = "tallied"
+    LIMIT: ClassVar[int] = MAX_PARTIES * (Contribution.LIMIT + 128)
+    sealed: Mapping[str, bytes] = by_id(is_octets(48, Contribution.LIMIT + 48))
+
+
+@dataclass(frozen=True)
+class OpenFigures:
+    """C to a keyholder: every agency's box for it."""
+
+    TYPE: ClassVar[str] = "open-figures"
+    LIMIT: ClassVar[int] = Tallied.LIMIT
+    quarter: str = text(QUARTER, QUARTER)
+    cells: bytes = octets(HASH_BYTES)
+    sealed: Mapping[str, bytes] = by_id(is_octets(48, Contribution.LIMIT + 48))
+
+
+@dataclass(frozen=True)
+class OpenedFigures:
+    """Keyholder to C: the product of all agencies' ciphertexts, and P_j of each."""
+
+    TYPE: ClassVar[str] = "opened-figures"
+    LIMIT: ClassVar[int] = 104 * KIB
+    sums: tuple[bytes, ...] = array(is_octets(1, 2 * MAX_MODULUS_BYTES), MAX_SUMS)
+    shares: tuple[bytes, ...] = array(is_octets(1, MAX_MODULUS_BYTES), MAX_SUMS)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What C signs for everybody: a quarter's sums over all agencies with their noise, one a cell.
+
+    `epsilon` is what the quarter cost every agency, in thousandths; a number lies within ±`within` of the true sum in
+    95 of 100 cases. A number below `threshold` is not told: 0 stands in its place, and no other number is so low.
+    """
+
+    TYPE: ClassVar[str] = "figures"
+    LIMIT: ClassVar[int] = 64 * KIB
+    quarter: str = text(QUARTER, QUARTER)
+    agencies: int = whole(MAX_PARTIES)
+    epsilon: int = whole(10_000)
+    within: int = whole(1 << 31)
+    threshold: int = whole(1000)
+    cells: tuple[str, ...] = array(is_text(MAX_CELL), MAX_CELLS)
+    numbers: tuple[int, ...] = array(is_whole(1 << 40), MAX_CELLS)
 
 
 @dataclass(frozen=True)

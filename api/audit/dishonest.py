@@ -18,8 +18,11 @@ from federation.coordinator import Arithmetic, Coordinator, in_place
 from federation.requester import Requester
 from nodes.catalogue import load_catalogue, own_entries
 from nodes.listings import Listing
+from nodes.noise import Noise, laplace
 from nodes.service import Node, Shares
+from nodes.storage.cipher import KEY_BYTES, ColumnCipher
 from nodes.storage.engine import open_engine
+from nodes.storage.figures import Contributions
 from nodes.storage.listings import ListingStore
 from nodes.storage.state import ProtocolState
 from protocol.agreement.roster import COORDINATOR
@@ -109,24 +112,37 @@ class Scene:
         handler = coordinator(party, transport, self.ledger(), in_place(computing), self.clock)
         self.federation.network.attach(COORDINATOR, handler.handle)
 
-    def node(self, agency: str, ledger: Ledger, listings: ListingStore | None = None) -> Node:
-        """An agency's node on another ledger, or on other listings."""
+    def node(
+        self,
+        agency: str,
+        ledger: Ledger,
+        listings: ListingStore | None = None,
+        noise: Callable[[int, int], Noise] = laplace,
+        kind: type[Node] = Node,
+    ) -> Node:
+        """An agency's node on another ledger or other listings, with other noise, or of another kind."""
         held = self.federation.established.secrets[agency]
         shares = Shares(held.oprf_share, held.opening_share) if held.oprf_share and held.opening_share else None
-        return Node(
+        return kind(
             self.party(agency),
             shares,
             listings or self.federation.listings[agency],
             ledger,
+            Contributions(self.database(), ColumnCipher(secrets.token_bytes(KEY_BYTES), secrets.token_bytes)),
             own_entries(self.federation.terms.agreement, agency, load_catalogue()),
             Randomiser.create(self.federation.terms.public_key, secrets.token_bytes),
             self.clock,
             secrets.token_bytes,
+            noise,
         )
 
     def ledger(self) -> ProtocolState:
         """A new ledger, in a database of its own."""
-        return ProtocolState(open_engine(f"sqlite:///{self.folder}/{secrets.token_hex(8)}.sqlite"))
+        return ProtocolState(self.database())
+
+    def database(self) -> Any:
+        """A new database for a party's state."""
+        return open_engine(f"sqlite:///{self.folder}/{secrets.token_hex(8)}.sqlite")
 
     def _attach(self, party: str, behaviour: Behaviour | None) -> None:
         if behaviour is None:

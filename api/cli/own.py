@@ -27,6 +27,7 @@ from nodes.register import Register
 from nodes.storage.listings import ListingStore
 from protocol.agreement.model import Agreement
 from protocol.agreement.roster import COORDINATOR
+from protocol.agreement.terms import Terms
 from protocol.errors import (
     AgreementError,
     BucketOverflowError,
@@ -65,25 +66,38 @@ def own_settings(directory: Path, agency: str, register: str | None = None) -> S
 
     They are of the epoch in force; or where only another version has the agency, or this register of it, of that one's.
     """
+    epochs = _epochs(directory)
+    own = [terms for terms in epochs if agency in terms.agencies]
+    if not own:
+        stop(BAD_INPUT, "--agency: not an agency of this agreement", f"There are {', '.join(epochs[0].agencies)}.")
+    having = [terms for terms in own if (agency, register) in _registers(terms.agreement)]
+    return _in_epoch(directory, agency, [*having, *own][0])
+
+
+def party_settings(directory: Path, party: str) -> Settings:
+    """The settings of a party whose directory lies in a federation's, in the epoch in force."""
+    return _in_epoch(directory, party, _epochs(directory)[0])
+
+
+def _in_epoch(directory: Path, party: str, terms: Terms) -> Settings:
+    home = Home(directory)
+    own = home.party_path(party, terms.agreement)
+    peers = own / "peers.json"
+    # While parties run here, one finds the others as its service does; on hosts of their own there is one file.
+    urls = peers if home.urls_path.exists() and peers.exists() else home.urls_path
+    return Settings(party=party, directory=own, roster=home.roster_path, urls=urls).in_epoch(terms)
+
+
+def _epochs(directory: Path) -> list[Terms]:
+    """The terms of every epoch that is there, the one in force first."""
     home = Home(directory)
     try:
-        current = rollover.answering(home)
         others = rollover.coming(home), home.terms(), rollover.before(home)
-        epochs = [current, *(terms for terms in others if terms is not None)]
+        return [rollover.answering(home), *(terms for terms in others if terms is not None)]
     except OSError:
         stop(BAD_INPUT, "DIR: no federation's directory", "Make one with `concordat init`.")
     except PeerError as error:
         stop(BAD_INPUT, f"DIR: {error}")
-    own_epochs = [terms for terms in epochs if agency in terms.agencies]
-    if not own_epochs:
-        stop(BAD_INPUT, "--agency: not an agency of this agreement", f"There are {', '.join(current.agencies)}.")
-    having = [terms for terms in own_epochs if (agency, register) in _registers(terms.agreement)]
-    terms = [*having, *own_epochs][0]
-    own = home.party_path(agency, terms.agreement)
-    peers = own / "peers.json"
-    # While parties run here, the agency finds the others as its node does; on hosts of their own there is one file.
-    urls = peers if home.urls_path.exists() and peers.exists() else home.urls_path
-    return Settings(party=agency, directory=own, roster=home.roster_path, urls=urls).in_epoch(terms)
 
 
 def _registers(agreement: Agreement) -> set[tuple[str, str]]:

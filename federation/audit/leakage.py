@@ -30,7 +30,7 @@ from protocol.wire import payload_type
 TRAFFIC, DATABASE, LOG, METRICS, ANSWER = "traffic", "database", "log", "metrics", "answer"
 REQUESTER, AGENCY, KEYHOLDER, CALLER = "requester", "agency", "keyholder", "caller"
 
-_KEYHOLDERS_MESSAGES: Final = frozenset({"evaluate", "open", "prove"})
+_KEYHOLDERS_MESSAGES: Final = frozenset({"evaluate", "open", "prove", "open-figures"})
 _ENVELOPE: Final = re.compile(re.escape(labels.PAYLOAD_TYPE_PREFIX) + r"([a-z-]+)\+cbor")
 _NOT_A_MESSAGE: Final = "(not a message)"
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from protocol import labels
 from protocol.agreement.roster import COORDINATOR
-from protocol.agreement.terms import ACCESS, CANARY, SEAL, Terms
+from protocol.agreement.terms import ACCESS, CANARY, FIGURES, SEAL, Terms
 from protocol.codec import encode
 from protocol.hpke import OVERHEAD
 from protocol.messages import CONTENT_BYTES, PREFIX_BYTES, SealedAccess, SealedAnswer, SealedAsk
@@ -46,6 +46,7 @@ def _purposes(terms: Terms) -> set[str]:
         SEAL,
         CANARY,
         ACCESS,
+        FIGURES,
     }
 
 
@@ -58,6 +59,19 @@ def _access_boxes(value: Any, header: Header, terms: Terms) -> bool:
     m = header["m"]
     inside = encode(to_map(SealedAccess((bytes(PREFIX_BYTES),) * m, (bytes(32),) * m)))
     return set(value) == set(terms.agencies) and {len(box) for box in value.values()} == {len(inside) + OVERHEAD}
+
+
+def _boxes_for_keyholders(value: Any, _header: Header, terms: Terms) -> bool:
+    return set(value) == set(terms.keyholders) and len({len(box) for box in value.values()}) == 1
+
+
+def _boxes_of_agencies(value: Any, _header: Header, terms: Terms) -> bool:
+    """Each is as long as the others, but for the agency's id, which stands inside."""
+    return set(value) == set(terms.agencies) and len({len(box) - len(encode(it)) for it, box in value.items()}) == 1
+
+
+def _all(size: Callable[[Terms], int]) -> Shape:
+    return lambda value, _header, terms: all(len(item) == size(terms) for item in value)
 
 
 def _blocks(value: Any, header: Header, terms: Terms) -> bool:
@@ -120,10 +134,17 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "65584 bytes": _octets(CONTENT_BYTES + OVERHEAD),
     "blocks": _blocks,
     "number below N": lambda value, _, terms: len(value) == terms.public_key.modulus_bytes,
+    "numbers below N": _all(lambda terms: terms.public_key.modulus_bytes),
+    "ciphertexts": _all(lambda terms: terms.public_key.ciphertext_bytes),
+    "a box a keyholder": _boxes_for_keyholders,
+    "a box an agency": _boxes_of_agencies,
+    "cells": lambda value, _header, _terms: all(isinstance(item, str) for item in value),
+    "numbers": lambda value, _header, _terms: all(isinstance(item, int) and item >= 0 for item in value),
+    "quarter": _text("2[0-9]{3}-Q[1-4]"),
     "response": lambda value, _header, _terms: isinstance(value, bytes),
     "effects": _effects,
     "encrypted": lambda value, _header, _terms: isinstance(value, bytes) and len(value) >= 28,
-    "kind": _text("evaluate|ask|access|door|open|question|prove( [0-9]+)?"),
+    "kind": _text("evaluate|ask|access|door|open|question|tally|open-figures|figures|prove( [0-9]+)?"),
     "outcome": _text("admitted|[A-Z][A-Za-z]+Error"),
     "period": _text(r"[a-z0-9 :.-]{1,80}"),
     "date": _text(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
@@ -139,8 +160,8 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "session number": _text("[0-9a-f]{32}"),
     "method": _text("GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|"),
     "route": _text(
-        r"(/v1/(evaluate|ask|access|open|prove|membership|membership:batch|standing|agreements)|/(healthz|readyz|metrics)|"
-        r"/v1/portfolios(/\{portfolio\}(/subjects|/changes)?)?|"
+        r"(/v1/(evaluate|ask|access|open|prove|tally|open-figures|figures)|/v1/(membership|membership:batch|standing|agreements)|"
+        r"/(healthz|readyz|metrics)|/v1/portfolios(/\{portfolio\}(/subjects|/changes)?)?|"
         r"/docs|/docs/oauth2-redirect|/openapi\.json|/subject(/listings|/listings/\{reference\}/[a-z]+|/file|/door)?|"
         r"/clerk/(due|find|listings|subjects|trail)|/clerk/listings/\{reference\}(/[a-z-]+)?|)"
     ),

@@ -19,7 +19,7 @@ from protocol.errors import UsageError
 
 Database = Literal["listings", "portfolios", "state"]
 
-VERSIONS: Final[dict[Database, str]] = {"listings": "0002", "portfolios": "0001", "state": "0001"}
+VERSIONS: Final[dict[Database, str]] = {"listings": "0002", "portfolios": "0001", "state": "0002"}
 """The newest version of each database's schema: the last file in `migrations/DATABASE/versions`."""
 
 BUSY_TIMEOUT_MS: Final = 30_000

@@ -303,6 +303,13 @@ class ListingStore:
         with reading(self._engine) as connection:
             yield from self._records.with_steps(connection, LISTING.c.register_id == register)
 
+    def lives(self, register: str) -> Iterator[tuple[Record | None, list[Transition]]]:
+        """Every listing that a register ever had, with its steps: the record, or None of what was erased."""
+        with reading(self._engine) as connection:
+            yield from self._records.with_steps(connection, LISTING.c.register_id == register)
+            for steps in self._trail.of_erased(connection, register):
+                yield None, steps
+
     def count(self, register: str) -> int:
         """How many listings a register holds, whatever their state."""
         with self._engine.connect() as connection:

@@ -5,6 +5,7 @@ claim before they compute an answer (specification §8). This database has no id
 and requesters are ids, sessions 16 bytes, times Unix seconds.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -15,7 +16,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from nodes.storage.engine import forget_log, migrate, run, writing
 from protocol.agreement.terms import Allowance
 from protocol.errors import QuotaError, ReplayedError, SpentError
-from protocol.messages import Open, Prove
+from protocol.messages import Open, OpenFigures, Prove
 from protocol.wire import Header
 
 
@@ -116,8 +117,8 @@ class ProtocolState:
             forgotten = run(database, self._forget, {"before": now - GRACE}).rowcount
             if not _claimed(database, _CLAIM_SESSION, session):
                 raise ReplayedError("this session was used before")
-            _charge(database, kind, header.sender, header.m, allowance, now)
-            _log(database, kind, header, header.m, ADMITTED, now)
+            charge(database, kind, header.sender, header.m, allowance, now)
+            log(database, kind, header, header.m, ADMITTED, now)
         if forgotten and abs(now - self._emptied) >= EMPTYING:
             self._emptied = now
             forget_log(self._engine)
@@ -133,8 +134,28 @@ class ProtocolState:
         with writing(self._engine) as database:
             if not _claimed(database, _CLAIM_OPENING, opening):
                 raise SpentError("this chunk was opened before")
-            _charge(database, Open.TYPE, ask.sender, m, allowance, now)
-            _log(database, Open.TYPE, ask, m, ADMITTED, now)
+            charge(database, Open.TYPE, ask.sender, m, allowance, now)
+            log(database, Open.TYPE, ask, m, ADMITTED, now)
+
+    def admit_figures(self, request: Header, xs: Sequence[bytes], now: int) -> None:
+        """Record that the sums of C's session are opened for these x and nothing else, and log it.
+
+        What was opened for the same x may be opened again, for its shares are the same: an answer may have been lost.
+
+        Raises:
+            SpentError: one was opened before for another x.
+        """
+        with writing(self._engine) as database:
+            for chunk, x in enumerate(xs):
+                opening: dict[str, object] = {
+                    "requester": request.sender,
+                    "session": request.session,
+                    "chunk": chunk,
+                    "x_digest": _digest(request.epoch, x),
+                }
+                if not _claimed(database, _CLAIM_OPENING, opening) and run(database, _OPENED, opening).first() is None:
+                    raise SpentError("these figures were opened before, for another sum")
+            log(database, OpenFigures.TYPE, request, request.m, ADMITTED, now)
 
     def admit_proof(self, request: Header, requester: str, chunk: int, x: bytes, now: int) -> None:
         """Record that the share of a chunk, opened for exactly this x, is proven, and log it.
@@ -152,7 +173,7 @@ class ProtocolState:
                 raise SpentError("nothing was opened for this chunk and challenge")
             if not _claimed(database, _CLAIM_SESSION, proof):
                 raise ReplayedError("this share was proven before")
-            _log(database, Prove.TYPE, request, request.m, ADMITTED, now)
+            log(database, Prove.TYPE, request, request.m, ADMITTED, now)
 
     def charge(self, kind: str, sender: str, amount: int, allowance: Allowance, now: int) -> None:
         """Charge what is no message between parties, such as what a subject asks for at its door.
@@ -161,12 +182,12 @@ class ProtocolState:
             QuotaError: what is left of the allowance does not cover it.
         """
         with writing(self._engine) as database:
-            _charge(database, kind, sender, amount, allowance, now)
+            charge(database, kind, sender, amount, allowance, now)
 
     def refuse(self, kind: str, header: Header | None, reason: str, now: int) -> None:
         """Log a refused request; without a header its sender is not known."""
         with writing(self._engine) as database:
-            _log(database, kind, header, header.m if header else 0, reason, now)
+            log(database, kind, header, header.m if header else 0, reason, now)
 
     def charges(self) -> dict[tuple[str, str, str], int]:
         """Subjects charged so far, by kind, sender and period."""
@@ -188,13 +209,19 @@ def _claimed(database: Connection, claim: str, values: dict[str, object]) -> boo
     return run(database, claim, values).rowcount == 1
 
 
-def _charge(database: Connection, kind: str, sender: str, amount: int, allowance: Allowance, now: int) -> None:
+def charge(database: Connection, kind: str, sender: str, amount: int, allowance: Allowance, now: int) -> None:
+    """Charge an amount inside a transaction; what was used never exceeds the allowance, whatever runs at once.
+
+    Raises:
+        QuotaError: what is left of the allowance does not cover it.
+    """
     charge = {"kind": kind, "sender": sender, "period": allowance.period, "amount": amount, "limit": allowance.limit}
     if amount > allowance.limit or not _claimed(database, _CHARGE, charge):
         raise QuotaError("the quota does not cover this request", retry_after=max(1, allowance.ends - now))
 
 
-def _log(database: Connection, kind: str, header: Header | None, m: int, outcome: str, now: int) -> None:
+def log(database: Connection, kind: str, header: Header | None, m: int, outcome: str, now: int) -> None:
+    """Log a request inside a transaction."""
     sender, purpose = (header.sender, header.purpose) if header else ("", "")
     entry = {"time": now, "kind": kind, "sender": sender, "purpose": purpose, "m": m, "outcome": outcome}
     run(database, _LOG, entry)

@@ -9,14 +9,15 @@ transaction of the connection it is given.
 from collections.abc import Collection, Iterator, Sequence
 from hashlib import sha256
 from hmac import compare_digest
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, exists, func, select, text, update
 
 from nodes.life import Act, Transition
 from nodes.storage.cipher import ColumnCipher
 from nodes.storage.rows import decode_step, encode_step
-from nodes.storage.tables import EVENT
+from nodes.storage.tables import EVENT, LISTING
 from protocol import labels
 from protocol.codec import concat
 from protocol.errors import ConcordatError, SealError
@@ -102,6 +103,15 @@ class Trail:
         for row in connection.execute(statement).mappings():
             found[bytes(row["content"])].append(self._noted(row).step)
         return found
+
+    def of_erased(self, connection: Connection, register: str) -> Iterator[list[Transition]]:
+        """The steps of each listing of a register that is not stored any more; their details are erased."""
+        is_stored = exists().where(LISTING.c.content == EVENT.c.content)
+        statement = select(EVENT).where(EVENT.c.register_id == register, ~is_stored)
+        statement = statement.order_by(EVENT.c.content, EVENT.c.number).execution_options(yield_per=_BATCH)
+        with connection.execute(statement) as found:
+            for _, rows in groupby(found.mappings(), lambda row: bytes(row["content"])):
+                yield [self._noted(row).step for row in rows]
 
     def standing(self, connection: Connection) -> int:
         """How many listings were entered, less those that were erased, or refused when their turn to be sealed came."""

@@ -162,6 +162,17 @@ class Emergency(_Document):
     basis: Text
 
 
+class PublicFigures(_Document):
+    """What public accountability figures may cost: ε in thousandths, by the quarter and by the calendar year.
+
+    A number below `threshold` is not published.
+    """
+
+    epsilon: int = Field(default=1000, ge=100, le=10_000)
+    budget: int = Field(default=4000, ge=100, le=40_000)
+    threshold: int = Field(default=10, ge=2, le=1000)
+
+
 class Agreement(_Document):
     """One version of an agreement."""
 
@@ -184,7 +195,13 @@ class Agreement(_Document):
     opt_outs: tuple[OptOut, ...] | None = Field(default=None, min_length=1)
     moratoria: tuple[Moratorium, ...] | None = Field(default=None, min_length=1)
     emergency: Emergency | None = None
+    figures: PublicFigures | None = None
     validity_of_decision: Period
+
+    @property
+    def public_figures(self) -> PublicFigures:
+        """The terms of its public figures: the defaults where it has none of its own."""
+        return self.figures or PublicFigures()
 
     @property
     def decision_lifetime(self) -> timedelta:

@@ -37,8 +37,9 @@ from protocol.wire import Header
 SEAL = "seal"
 CANARY = "canary"
 ACCESS = "subject-access"
+FIGURES = "figures"
 """Purposes of the protocol itself: an agency seals its register; a requester asks for canaries, with known answers; an
-agency asks all agencies for a subject that stands at its door."""
+agency asks all agencies for a subject that stands at its door; the coordinator has a quarter's figures counted."""
 
 DAY = 86_400
 _CANARY_CHECKS = 300  # a day: enough for one every five minutes, far below what a requester may ask anyway

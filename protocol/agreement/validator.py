@@ -17,12 +17,17 @@ from protocol.agreement.limits import condition
 from protocol.agreement.model import Agency, Agreement, Measure, Register, Rule
 from protocol.agreement.parameters import bucket_bits, bucket_size
 from protocol.agreement.presets import MAX_MONTHS, RANKS, Preset, names_prohibited_ground
-from protocol.agreement.terms import ACCESS, CANARY, SEAL
+from protocol.agreement.terms import ACCESS, CANARY, FIGURES, SEAL
 from protocol.agreement.violation import InvalidAgreementError, Violation
 from protocol.lanes import MAX_WIDTH
 from protocol.wire import MAX_PARTIES
 
-RESERVED = ("coordinator", "agencies", "keyholders")  # names of audiences that are not a single agency or requester
+RESERVED = (
+    "coordinator",
+    "agencies",
+    "keyholders",
+    "everybody",
+)  # names of audiences that are not a single agency or requester
 MAX_VALID_MONTHS = 18
 MAX_EMERGENCY_DAYS = 90  # its first and last day included
 MAX_BUCKET_SIZE = 4096  # 3.2 MB a subject at 3072 bits, within what a message carries
@@ -68,6 +73,7 @@ def violations(agreement: Agreement, catalogue: Catalogue) -> tuple[Violation, .
             _moratoria(agreement),
             _emergency(agreement),
             _lanes(agreement),
+            _figures(agreement),
         )
     )
 
@@ -81,6 +87,11 @@ def _terms(agreement: Agreement) -> Iterator[Violation]:
     if not SHORTEST_DECISION <= agreement.decision_lifetime <= LONGEST_DECISION:
         yield Violation("validity_of_decision", "a decision is valid for 1m to 31d", "choose a time between")
     yield from _unique("subject_kinds", agreement.subject_kinds)
+
+
+def _figures(agreement: Agreement) -> Iterator[Violation]:
+    if agreement.public_figures.epsilon > agreement.public_figures.budget:
+        yield Violation("figures.budget", "a year's budget covers a quarter at least", "raise it, or lower epsilon")
 
 
 def _anonymity(agreement: Agreement) -> Iterator[Violation]:
@@ -111,7 +122,7 @@ def _parties(agreement: Agreement) -> Iterator[Violation]:
         )
     for number, requester in enumerate(requesters):
         purposes = [(f"requesters[{number}].purposes[{i}]", purpose) for i, purpose in enumerate(requester.purposes)]
-        yield from _distinct(purposes, (SEAL, CANARY, ACCESS))
+        yield from _distinct(purposes, (SEAL, CANARY, ACCESS, FIGURES))
         measures = {measure.id for measure in agreement.measures}
         yield from _named(f"requesters[{number}].implements", requester.implements, measures)
 

@@ -4,7 +4,7 @@ The rounds compute; whoever runs them keeps a ledger in its own database. Restar
 going round the coordinator resets nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -33,6 +33,13 @@ class Ledger(Protocol):
         Raises:
             SpentError: it was recorded before, whatever the x.
             QuotaError: what is left of the allowance does not cover it.
+        """
+
+    def admit_figures(self, request: Header, xs: Sequence[bytes], now: int) -> None:
+        """Record that the sums of C's session are opened for these x and nothing else; the same x may come again.
+
+        Raises:
+            SpentError: one was opened before for another x.
         """
 
     def admit_proof(self, request: Header, requester: str, chunk: int, x: bytes, now: int) -> None:

@@ -43,7 +43,7 @@ def concordat(*arguments: str | Path, exit_code: int = DONE) -> str:
 def running(directory: Path, founded: Callable[[Path], object] = lambda _home: None, **changes: Any) -> Iterator[Path]:
     """A founded federation that runs; `founded` is called in between."""
     valid = {"from": str(TODAY - timedelta(days=9)), "until": str(TODAY + timedelta(days=300))}
-    document = agreement(valid=valid, **changes).model_dump(mode="json", by_alias=True, exclude_none=True)
+    document = agreement(**{"valid": valid} | changes).model_dump(mode="json", by_alias=True, exclude_none=True)
     file = directory / "agreement.yml"
     file.write_text(yaml.safe_dump(document))
     home = directory / "federation"

@@ -4,6 +4,7 @@ It shares no code with the nodes: neither the state machine, nor the clocks, nor
 the catalogue, written down by hand.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
@@ -15,6 +16,7 @@ TERM: Final = {"exclusions": 36, "jaywalking": 12, "sanctions": 12, "scheme": 12
 WINDOW: Final = {"exclusions": 10, "jaywalking": 10}  # working days
 REPAIRABLE_AFTER: Final = {"exclusions": 3, "jaywalking": 0, "sanctions": 0}  # one part in so many; 0 is at once
 ANSWERED: Final = {"object": 7, "request-correction": 15, "request-repair": 10}  # working days
+PRESETS: Final = {"exclusions": "debarment", "jaywalking": "conduct-jaywalking", "sanctions": "sanctions"}
 ENDS: Final = {"repair": "repaired", "revoke": "revoked", "leave": "revoked", "correct": "corrected"}
 OPEN: Final = {"notified", "active", "disputed", "suspended"}
 BEYOND_NOTICE: Final = OPEN - {"notified"}
@@ -166,6 +168,38 @@ class Modelled:
             event.act in {"enter", "serve"} and event.actor == actor for event in self.events
         )
 
+    def as_of(self, day: date) -> "Modelled":
+        return Modelled(self.listing, self.reference, self.serve_by, [it for it in self.events if it.day <= day])
+
+    def figures(self, first: date, last: date, *, is_erased: bool) -> set[str]:
+        """In which cells of public figures it counts, found by going through the days one by one."""
+        if self.register == "scheme":
+            return set()
+        found = set()
+        for at, event in enumerate(self.events):
+            if first <= event.day <= last:
+                ground = f"{PRESETS[self.register]} {self.listing.ground}"
+                disputed = any(it.act in {"object", "request-correction"} for it in self.events[:at])
+                found |= {
+                    "enter": {"listings erased since" if is_erased else f"listings {ground}"},
+                    "object": {"disputes"},
+                    "request-correction": {"disputes"},
+                    "revoke": {"overturned"} if disputed else set(),
+                    "correct": {"overturned"} if disputed else set(),
+                }.get(event.act, set())
+        then = self.as_of(last)
+        for day in (first + timedelta(days=it) for it in range((last - first).days + 1)):
+            if is_erased or not then.events:
+                break
+            yesterday = day - timedelta(days=1)
+            if then.served and then.state(yesterday) != "expired" and then.state(day) == "expired":
+                found.add("expiries")
+            seen = self.as_of(yesterday)
+            is_over = seen.state(day) in FROM["erase"] and self.register != "jaywalking"
+            if not is_over and any(it and due(it) == yesterday for it in (seen.dispute, seen.repair)):
+                found.add("late answers")
+        return found
+
     def dues(self, day: date) -> set[tuple[str, str, date]]:
         if self.state(day) in FROM["erase"] and self.register != "jaywalking":
             return set()
@@ -189,6 +223,7 @@ class Model:
 
     all: list[Modelled] = field(default_factory=list)
     erased: list[Listing] = field(default_factory=list)
+    gone: list[Modelled] = field(default_factory=list)
 
     def together(self, it: Modelled, act: str, day: date) -> list[Modelled]:
         if it.register != "jaywalking" or act not in {"request-repair", "repair", "refuse-repair"}:
@@ -221,10 +256,16 @@ class Model:
             )
             self.all = [each for each in self.all if each not in gone]
             self.erased += [each.listing for each in gone]
+            self.gone += gone
             return True
         for each in concerned:
             each.events.append(Event(act, actor, day, on))
         return True
+
+    def figures(self, first: date, last: date) -> dict[str, int]:
+        found = [it.figures(first, last, is_erased=False) for it in self.all]
+        found += [it.figures(first, last, is_erased=True) for it in self.gone]
+        return dict(Counter(cell for cells in found for cell in cells))
 
     def standings(self, subject: object, day: date) -> list[tuple[object, ...]]:
         """(register, severity, disputed, points, positive) of all that has effect."""

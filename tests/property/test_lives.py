@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 
 from nodes.catalogue import CatalogueEntry, load_catalogue
 from nodes.catalogue.entry import ASSUMED, Counted, Figure, Term
+from nodes.figures import count
 from nodes.life import Act, Author, TransitionError, replay
 from nodes.lifecycle import Record
 from nodes.listings import Listing, ListingError, UnknownListingError
@@ -35,8 +36,9 @@ from nodes.standing import standings
 from nodes.storage.cipher import ColumnCipher
 from nodes.storage.engine import migrate, open_engine
 from nodes.storage.listings import ListingStore
+from protocol.figures import Quarter
 from protocol.identifiers import canonical
-from tests.property.lives import FROM, THRESHOLD, Event, Model, Modelled, working_days
+from tests.property.lives import FROM, PRESETS, THRESHOLD, Event, Model, Modelled, working_days
 from tests.unit.nodes.builders import make_listing
 from tests.unit.nodes.stores import KEY, Clock, counter, open_register
 
@@ -48,6 +50,10 @@ GROUNDS: Final = {
     "sanctions": "designated",
     "scheme": "enrolled",
 }
+CELLS: Final = (
+    *(f"listings {preset} {GROUNDS[register]}" for register, preset in PRESETS.items()),
+    *("listings erased since", "disputes", "overturned", "late answers", "expiries"),
+)
 
 
 @cache
@@ -194,6 +200,19 @@ class Lives(RuleBasedStateMachine):
             with pytest.raises(UnknownListingError):
                 self.register.get(self.store.reference(listing))
 
+        self.count_back()
+
+    def count_back(self) -> None:
+        """The last quarters, counted for public figures."""
+        today = self.clock.day
+        quarter = Quarter(today.year, (today.month + 2) // 3)
+        for _ in range(5):
+            year, number = (quarter.year, quarter.number - 1) if quarter.number > 1 else (quarter.year - 1, 4)
+            quarter = Quarter(year, number)
+            counts = dict(zip(CELLS, count(self.store, entries(), quarter, CELLS), strict=True))
+            expected = self.model.figures(quarter.first, quarter.last)
+            assert counts == dict.fromkeys(CELLS, 0) | expected
+
     # Helpers.
 
     def listing(self, register: str, subject: int, ago: int, served: int | None, term: int | None) -> Listing:
@@ -244,6 +263,7 @@ TestLives = Lives.TestCase
         ("apart_from_term", lambda self, day: "active"),  # noqa: ARG005  # stands in for a method
         ("is_own_work", lambda self, actor, day: False),  # noqa: ARG005  # likewise
         ("dispute", property(lambda self: None)),  # noqa: ARG005  # likewise
+        ("figures", lambda self, first, last, is_erased: set()),  # noqa: ARG005  # likewise
     ],
 )
 def test_a_model_that_says_otherwise_would_be_seen(monkeypatch: pytest.MonkeyPatch, name: str, fault: object) -> None:

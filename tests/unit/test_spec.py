@@ -36,6 +36,7 @@ from protocol.agreement.terms import key_context
 from protocol.agreement.withdrawal import Withdrawal
 from protocol.codec import concat, digest, i2osp, os2ip
 from protocol.envelope import pae
+from protocol.figures import FiguresLayout, Quarter, noise_scale, within
 from protocol.group import scalar_base_mult, scalar_from_int
 from protocol.hpke import unseal
 from protocol.identifiers import CANARY_SCHEME, canary, canonical, to_bytes
@@ -513,6 +514,21 @@ def lanes_vector(given: Inputs) -> dict[str, str]:
     }
 
 
+def figures_vector(given: Inputs) -> dict[str, str]:
+    cells, quarter = tuple(given.texts("cells")), Quarter.parse(given["quarter"])
+    layout = FiguresLayout(cells, given.integer("agencies"), given.integer("modulus-bits"))
+    (first,), (second,) = (layout.encode(given.integers(name)) for name in ("first", "second"))
+    session = digest(labels.FIGURES_SESSION, given["agreement"].encode(), str(quarter).encode())[:16]
+    return {
+        "session": session.hex(),
+        "digest": layout.digest.hex(),
+        "width": str(layout.width),
+        "sum": str(first + second),
+        "opened": ", ".join(map(str, layout.decode([first + second]))),
+        "within": str(within(noise_scale(given.integer("epsilon")), layout.agencies)),
+    }
+
+
 def agreement_vector(given: Inputs) -> dict[str, str]:
     agreement = parse(given["yaml"])
     hashed, epoch = agreement_digest(agreement), given.integer("epoch")
@@ -590,6 +606,7 @@ VECTORS: dict[str, Callable[[Inputs], dict[str, str]]] = {
     "parameters": parameters_vector,
     "lanes": lanes_vector,
     "agreement": agreement_vector,
+    "figures": figures_vector,
     "randomiser": randomiser_vector,
     "opening": opening_vector,
 }
