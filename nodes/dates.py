@@ -7,6 +7,7 @@ from functools import lru_cache
 import holidays
 
 
+@lru_cache(maxsize=4096)
 def months_after(start: date, count: int) -> date:
     """The same day of the month `count` months later, or that month's last day where it has no such day."""
     year, month = divmod(start.year * 12 + start.month - 1 + count, 12)

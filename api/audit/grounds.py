@@ -32,6 +32,18 @@ T = TypeVar("T")
 REQUESTER, PURPOSE = "procurement-office", "award-contract"
 OTHER_REQUESTER, OTHER_PURPOSE = "bank", "lend"
 
+SIEVE: Final[Mapping[str, object]] = {
+    "sieve": True,
+    "rules": [
+        {"measure": measure, "when": {"registers": [f"{agency}-register" for agency in feeding]}}
+        for measure, feeding in (
+            ("exclude", ("labour", "tax", "court", "market", "customs")),
+            ("scrutinise", ("labour", "tax", "court", "market")),
+        )
+    ],
+}
+"""What makes the audit's agreement one with a sieve; to the other requester, customs can mark nothing."""
+
 
 class Scale(StrEnum):
     """How much is sampled: for tests in a minute or two, for ten minutes, or in full."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from api.audit.claim import Evidence
-from api.audit.grounds import Clock, Grounds, agreement_text, firm, listing
+from api.audit.grounds import SIEVE, Clock, Grounds, agreement_text, firm, listing
 from api.audit.transcripts import Stage
 from api.charts import Chart
 from api.founding import read_agreement
@@ -55,6 +55,7 @@ from protocol.sealing import bucket
 
 AGENCY, KEYHOLDERS = "market", ("labour", "tax")
 TWICE: Final = ", two sessions"
+BY_SIEVE: Final = ", by the sieve"
 LEARNT: Final = 0.7
 """Of a planted advantage, what an attacker is expected to learn from the few samples it has."""
 
@@ -94,7 +95,8 @@ class Leak:
 class Game:
     """A game: who asks, which agencies list the subject in each world, which views are attacked, and planted leaks.
 
-    With the same agencies in both worlds there are two subjects in one bucket; with others, one subject.
+    With the same agencies in both worlds there are two subjects in one bucket; with others, one subject. `beside` other
+    subjects, the same in both worlds, are asked about in the same array; under a `sieve` any listing triggers.
     """
 
     name: str
@@ -103,6 +105,12 @@ class Game:
     listed: tuple[tuple[str, ...], tuple[str, ...]]
     views: tuple[str, ...]
     leaks: tuple[Leak, ...]
+    sieve: bool = False
+    beside: int = 0
+
+    def agreement(self, **changes: object) -> str:
+        """The agreement that it is played under."""
+        return agreement_text(**{**(SIEVE if self.sieve else {}), **changes})
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ def plan(grounds: Grounds) -> Plan:
 def played(grounds: Grounds, game: Game) -> Outcome:
     """Play a game at this scale, once; federations of their own in one process each."""
     made = plan(grounds)
-    run = partial(_play, game, made, agreement_text(), grounds.primes(full=False))
+    run = partial(_play, game, made, game.agreement(), grounds.primes(full=False))
     tries = [(grounds.folder("hiding"), f"{grounds.seed} {game.name} {number}") for number in range(made.federations)]
     if made.federations == 1:
         return run(*tries[0])
@@ -147,7 +155,7 @@ def played_at_full_size(grounds: Grounds, game: Game) -> Outcome:
     return _play(
         bare,
         small,
-        agreement_text(suite=SUITE),
+        game.agreement(suite=SUITE),
         grounds.primes(full=True),
         grounds.folder("hiding"),
         f"{grounds.seed} {game.name} full size",
@@ -191,11 +199,24 @@ def controlled(game: Game, outcome: Outcome, views: Sequence[str]) -> Evidence:
     shown = [(leak.name, view) for leak in game.leaks for view in leak.views if view in views]
     found = {pair: any(outcome[pair].scores[attacker].found for attacker in GATED) for pair in shown}
     best = {pair: max(outcome[pair].scores[attacker].accuracy for attacker in GATED) for pair in shown}
-    figures = {f"{view}, {leak}: accuracy": round(best[leak, view], 4) for leak, view in shown}
-    bars = {"best attacker": [(f"{view}, {leak}", 2 * best[leak, view] - 1) for leak, view in shown]}
+    under = BY_SIEVE if game.sieve else ""
+    figures = {f"{view}{under}, {leak}: accuracy": round(best[leak, view], 4) for leak, view in shown}
+    bars = {"best attacker": [(f"{view}{under}, {leak}", 2 * best[leak, view] - 1) for leak, view in shown]}
     chart = Chart("Advantage of the best attacker with a planted leak", "view and leak", "advantage", bars, bars=True)
-    verdicts = [f"{'found' if found[pair] else 'not found'}: {pair[0]}, in the view of {pair[1]}" for pair in shown]
+    verdicts = [
+        f"{'found' if found[pair] else 'not found'}: {pair[0]}, in the view of {pair[1]}{under}" for pair in shown
+    ]
     return Evidence(bool(found) and all(found.values()), figures, verdicts, [chart])
+
+
+def together(*all_of: Evidence) -> Evidence:
+    """Evidence of several controls: a breach only if each is one."""
+    return Evidence(
+        all(it.breached for it in all_of),
+        {name: figure for it in all_of for name, figure in it.figures.items()},
+        [finding for it in all_of for finding in it.findings],
+        [chart for it in all_of for chart in it.charts],
+    )
 
 
 def _play(game: Game, made: Plan, agreement: str, primes: tuple[int, int], folder: Path, seed: str) -> Outcome:
@@ -213,7 +234,7 @@ async def _rounds(
     leaks = [(leak, _Run(leak.views, made.control)) for leak in game.leaks]
     for number in range(made.split.total):
         stage, subject, world = sides[draws.randrange(2)]
-        transcript = await stage.ask(game.requester, game.purpose, subject)
+        transcript = await stage.ask(game.requester, game.purpose, subject, *_others()[: game.beside])
         seen = honest.see(partial(see, transcript))
         honest.add(seen, world.number)
         if number < made.control.total:
@@ -278,12 +299,11 @@ async def _sides(
         chosen = (0, 0)
         stages.append(Stage(established, folder / "second", clock))
         await stages[1].federation.start()
-    others = [firm(_POOL + number) for number in range(_OTHERS)]
     for stage in dict.fromkeys(stages):
         for agency in established.terms.agencies:
             sides = zip(chosen, game.listed, stages, strict=True)
             here = [subjects[it] for it, agencies, on in sides if agency in agencies and on is stage]
-            await stage.federation.enter(agency, [listing(agency, it) for it in [*here, *others]])
+            await stage.federation.enter(agency, [listing(agency, it) for it in [*here, *_others()]])
     coordinator = established.secrets[COORDINATOR].party(COORDINATOR, established.terms)
     return [
         (
@@ -293,6 +313,11 @@ async def _sides(
         )
         for number, it in enumerate(chosen)
     ]
+
+
+def _others() -> list[Identifier]:
+    """Subjects whom every agency lists, in both worlds."""
+    return [firm(_POOL + number) for number in range(_OTHERS)]
 
 
 def _see(game: Game, established: Established, suspects: Sequence[Suspect], transcript: Transcript, who: str) -> View:

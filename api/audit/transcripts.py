@@ -28,7 +28,9 @@ from protocol.paillier import Randomiser
 from protocol.rounds import agency as answering
 from protocol.rounds import coordinator as rounds
 from protocol.rounds import requester as asking
+from protocol.rounds import sieve
 from protocol.rounds.party import Party
+from protocol.sealing import EFFECTS_BYTES
 from protocol.wire import Body, Signed, payload_type, read, write
 
 
@@ -73,13 +75,13 @@ class Stage:
         reply = await self.federation.network.transport(requester).send(COORDINATOR, Evaluate.TYPE, message)
         return asking.pseudonyms(party, state, reply, self._clock())
 
-    async def ask(self, requester: str, purpose: str, subject: Identifier) -> Transcript:
-        """One question about one subject, and all there is to be seen of it."""
+    async def ask(self, requester: str, purpose: str, *subjects: Identifier) -> Transcript:
+        """One question about these subjects, and all there is to be seen of it."""
         records = self.federation.network.records
         records.clear()
         self._seconds, self._kept = {}, {}
         start = time.perf_counter()
-        await self.federation.requesters[requester].check([subject], purpose, "case")
+        await self.federation.requesters[requester].check(subjects, purpose, "case")
         self._seconds[f"{requester} question"] = time.perf_counter() - start
         return Transcript(tuple(records), self._seconds, self._kept)
 
@@ -97,6 +99,10 @@ class Stage:
                 width = self._party.terms.public_key.ciphertext_bytes
                 self._kept["sums"] = tuple(i2osp(chunk.ciphertext, width) for chunk in result.chunks)
                 self._kept["checks"] = tuple(i2osp(rho, 8) for chunk in result.chunks for rho in chunk.rhos)
+            elif method == "sieve":
+                session, replies, now = arguments
+                found = [sieve.accept(self._party, session, agency, reply, now) for agency, reply in replies.items()]
+                self._kept["effects"] = tuple(i2osp(effects, EFFECTS_BYTES) for marked in found for effects in marked)
             else:
                 session, sums, shares, _now = arguments
                 lanes = rounds.opened(self._party, session, sums, shares)

@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from federation.audit.observations import entry_tag
 from federation.audit.recordings import signed_messages
 from federation.transport import Record
 from protocol import labels, oprf
@@ -27,7 +28,7 @@ from protocol.messages import Answer, Ask, Look
 from protocol.rounds import agency
 from protocol.rounds.coordinator import unseal_blocks
 from protocol.rounds.party import Party
-from protocol.sealing import TAG_BYTES, bucket, question_secret, session_key, tag
+from protocol.sealing import TAG_BYTES, bucket, question_secret, session_key
 from protocol.shamir import lagrange_at_zero
 from protocol.wire import HASH_BYTES, Body, Signed
 
@@ -113,7 +114,7 @@ def _blocks(answer: Signed[Body], loot: Loot) -> tuple[bytes, ...]:
 
 
 def _rows(blocks: Iterable[bytes], terms: Terms) -> Iterator[bytes]:
-    width = TAG_BYTES + terms.public_key.ciphertext_bytes
+    width = TAG_BYTES + terms.element_bytes
     for block in blocks:
         for start in range(0, len(block), width):
             yield block[start : start + width]
@@ -207,6 +208,8 @@ def _matches(candidate: Identifier, key: Scalar, terms: Terms, asked: Mapping[in
     pseudonym = oprf.evaluate(key, to_bytes(candidate))
     for subject in asked.get(bucket(pseudonym, terms.bucket_bits), ()):
         secret = question_secret(session_key(pseudonym), subject.nonce, subject.ask, subject.number)
-        if secret in subject.secrets or any(tag(secret, name) in tags for name, tags in subject.tags.items()):
+        if secret in subject.secrets or any(
+            entry_tag(terms, secret, name) in tags for name, tags in subject.tags.items()
+        ):
             return True
     return False

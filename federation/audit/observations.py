@@ -25,7 +25,7 @@ from protocol.hpke import unseal
 from protocol.messages import KIB, Answer, Ask, Evaluated, Look, Opened, SealedAsk
 from protocol.rounds.coordinator import unseal_blocks
 from protocol.rounds.party import Party
-from protocol.sealing import TAG_BYTES, mask, question_secret, session_key, tag
+from protocol.sealing import TAG_BYTES, marks, mask, question_secret, session_key, tag
 from protocol.shamir import integer_lagrange, lagrange_at_zero
 from protocol.wire import Body, Signed, from_map, read
 
@@ -91,11 +91,11 @@ def coordinator_view(party: Party, transcript: Transcript, suspects: Sequence[Su
         if isinstance(message.body, Answer):
             sender = message.header.sender
             for secret, entries in zip(secrets, _blocks(party, message), strict=True):
-                wanted = tag(secret, sender)
+                wanted = entry_tag(party.terms, secret, sender)
                 for place, (position, element) in enumerate(entries):
                     if position == wanted:
                         found[f"matched at {sender}"].append(i2osp(place, 2))
-                        found[f"lifted from {sender}"].append(mask(secret, sender, element))
+                        found[f"lifted from {sender}"].append(_unmasked(party.terms, secret, sender, element))
     found |= {name: list(values) for name, values in transcript.kept.items()}
     timed = {COORDINATOR, *party.terms.agencies}
     return _view(found, transcript.records, transcript, lambda _: [], suspects, timed)
@@ -106,7 +106,8 @@ def requester_view(party: Party, transcript: Transcript, suspects: Sequence[Susp
     records = _records(transcript, {party.id})
     messages = _messages(records)
     looks = [message.body for message in messages if isinstance(message.body, Look)]
-    own = [tag(secret, agency) for look in looks for secret in look.secrets for agency in party.terms.agencies]
+    terms = party.terms
+    own = [entry_tag(terms, secret, agency) for look in looks for secret in look.secrets for agency in terms.agencies]
     return _view(_fields(messages), records, transcript, lambda _: own, suspects, {party.id})
 
 
@@ -174,7 +175,7 @@ def _unsealed(coordinator: Party, messages: Iterable[Signed[Body]]) -> dict[str,
 
 def _blocks(coordinator: Party, message: Signed[Any]) -> list[list[tuple[bytes, bytes]]]:
     """The places of each block as they lie; unlike `read_block`, without asking whether the block is in order."""
-    width = TAG_BYTES + coordinator.terms.public_key.ciphertext_bytes
+    width = TAG_BYTES + coordinator.terms.element_bytes
     found = []
     for block in unseal_blocks(coordinator, message):
         rows = (block[start : start + width] for start in range(0, len(block), width))
@@ -266,4 +267,16 @@ def _expected(suspect: Suspect, nonce: bytes, ask: bytes, terms: Terms) -> list[
     """What who knows t, ν and `ask` can compute besides."""
     key = session_key(suspect.pseudonym)
     secret = question_secret(key, nonce, ask, 0)
-    return [suspect.pseudonym, key, secret, *(tag(secret, agency) for agency in terms.agencies)]
+    return [suspect.pseudonym, key, secret, *(entry_tag(terms, secret, agency) for agency in terms.agencies)]
+
+
+def entry_tag(terms: Terms, secret: bytes, agency: str) -> bytes:
+    """By which an agency's entry for T is found, by the sieve or without."""
+    return next(iter(marks([secret], agency)))[:TAG_BYTES] if terms.agreement.sieve else tag(secret, agency)
+
+
+def _unmasked(terms: Terms, secret: bytes, agency: str, element: bytes) -> bytes:
+    if not terms.agreement.sieve:
+        return mask(secret, agency, element)
+    [mark] = marks([secret], agency)
+    return i2osp(os2ip(mark[TAG_BYTES:]) ^ os2ip(element), len(element))

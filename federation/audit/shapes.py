@@ -13,7 +13,7 @@ from protocol.agreement.terms import ACCESS, CANARY, SEAL, Terms
 from protocol.codec import encode
 from protocol.hpke import OVERHEAD
 from protocol.messages import CONTENT_BYTES, PREFIX_BYTES, SealedAccess, SealedAnswer, SealedAsk
-from protocol.sealing import NONCE_BYTES, TAG_BYTES
+from protocol.sealing import NONCE_BYTES
 from protocol.wire import to_map
 
 Header = Mapping[str, Any]
@@ -61,8 +61,8 @@ def _access_boxes(value: Any, header: Header, terms: Terms) -> bool:
 
 
 def _blocks(value: Any, header: Header, terms: Terms) -> bool:
-    block = bytes(terms.bucket_size * (TAG_BYTES + terms.public_key.ciphertext_bytes))
-    return len(value) == len(encode(to_map(SealedAnswer((block,) * header["m"])))) + OVERHEAD
+    answer = SealedAnswer((bytes(terms.block_bytes),) * header["m"])
+    return len(value) == len(encode(to_map(answer))) + OVERHEAD
 
 
 def _effects(value: Any, header: Header, terms: Terms) -> bool:

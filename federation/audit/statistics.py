@@ -16,7 +16,7 @@ from scipy.stats import beta, binom
 FALSE_ALARM: Final = 1e-3
 """The probability that any statistical decision of the whole suite raises an alarm over an honest system, at most."""
 
-DECISIONS: Final = 24
+DECISIONS: Final = 38
 """How many statistical decisions the suite makes, over all claims' `DECISIONS`."""
 
 ALPHA: Final = FALSE_ALARM / DECISIONS

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from api.audit.careless import CarelessLedger, CarelessScene
 from api.audit.claim import Claim, Evidence
 from api.audit.dishonest import Behaviour, Scene, forged
-from api.audit.grounds import PURPOSE, REQUESTER, Grounds, firm, listing
+from api.audit.grounds import PURPOSE, REQUESTER, SIEVE, Grounds, firm, listing
+from api.audit.hiding import BY_SIEVE
+from federation.audit.observations import entry_tag
 from protocol import labels
 from protocol.agreement.roster import COORDINATOR
 from protocol.codec import decode, encode, i2osp, os2ip
@@ -21,10 +23,10 @@ from protocol.lanes import Standing, vector
 from protocol.messages import PREFIX_BYTES, Answer, Ask, Decide, Decision, Effect, Evaluate, Look, Open, SealedAsk
 from protocol.paillier import Randomiser
 from protocol.rounds import agency as rounds
-from protocol.rounds import requester
+from protocol.rounds import requester, sieve
 from protocol.rounds.coordinator import unseal_blocks
 from protocol.rounds.party import AGENCIES, KEYHOLDERS, Party
-from protocol.sealing import NONCE_BYTES, ask_commitment, bucket, question_secret, session_key, tag
+from protocol.sealing import NONCE_BYTES, ask_commitment, bucket, question_secret, session_key
 from protocol.wire import SESSION_BYTES, Signed, from_map, read, to_map
 
 LISTING = ("labour", "tax")
@@ -209,7 +211,7 @@ def _past_coordinator(attacker: Attacker) -> Iterator[str]:
     secret = asked.secret(attacker.known[attacker.listed])
     for agency in attacker.party.terms.agencies:
         with suppress(PeerError):
-            if tag(secret, agency) in attacker.send(agency, Ask.TYPE, asked.ask.raw):
+            if entry_tag(attacker.party.terms, secret, agency) in attacker.send(agency, Ask.TYPE, asked.ask.raw):
                 yield f"an agency shows the requester that it lists the subject: {agency}"
 
 
@@ -240,10 +242,19 @@ ATTACKS: Mapping[str, Attack] = {
 
 
 def _measure(grounds: Grounds) -> Evidence:
-    attacker = Attacker(Scene.create(grounds, "active-requester", {}))
-    found = {name: list(attack(attacker)) for name, attack in ATTACKS.items()}
-    findings = [f"{name}: {it}" for name, its in found.items() for it in its]
-    return Evidence(bool(findings), {"attacks": len(ATTACKS), "found": len(findings)}, findings)
+    findings = [
+        f"{name}{under}: {it}"
+        for under, attacker in _attackers(grounds, "active-requester")
+        for name, attack in ATTACKS.items()
+        for it in attack(attacker)
+    ]
+    return Evidence(bool(findings), {"attacks": 2 * len(ATTACKS), "found": len(findings)}, findings)
+
+
+def _attackers(grounds: Grounds, name: str) -> Iterator[tuple[str, Attacker]]:
+    """The attacker under an agreement without a sieve, and under one with it."""
+    yield "", Attacker(Scene.create(grounds, name, {}))
+    yield BY_SIEVE, Attacker(Scene.create(grounds, f"{name}-sieve", {}, grounds.established(**SIEVE)))
 
 
 def _unbound(attacker: Attacker, agency: str) -> Behaviour:
@@ -292,6 +303,8 @@ def _answer(attacker: Attacker, own: Party, asked: rounds.Asked) -> bytes:
         prefix: [entry for entry in entries if bucket(entry[0], terms.bucket_bits) == prefix]
         for prefix in asked.prefixes
     }
+    if terms.agreement.sieve:
+        return sieve.answer(own, asked, buckets, secrets.token_bytes, now)
     randomiser = Randomiser.create(terms.public_key, secrets.token_bytes)
     return rounds.answer(own, asked, buckets, randomiser, secrets.token_bytes, now)
 
@@ -332,11 +345,13 @@ PLANTED: Mapping[str, tuple[str, Callable[[Attacker, str], Behaviour]]] = {
 
 
 def _control(grounds: Grounds) -> Evidence:
-    attacker = Attacker(Scene.create(grounds, "active-requester", {}))
     found: dict[str, int] = {}
-    for defect, (attack, plant) in PLANTED.items():
-        with attacker.scene.playing({agency: plant(attacker, agency) for agency in attacker.party.terms.agencies}):
-            found[defect] = len(list(ATTACKS[attack](attacker)))
+    for under, attacker in _attackers(grounds, "active-requester-control"):
+        for defect, (attack, plant) in PLANTED.items():
+            if under and plant is _obedient:
+                continue  # by the sieve there is nothing to open
+            with attacker.scene.playing({agency: plant(attacker, agency) for agency in attacker.party.terms.agencies}):
+                found[f"{defect}{under}"] = len(list(ATTACKS[attack](attacker)))
     verdicts = [f"{'found' if count else 'not found'}: {defect}" for defect, count in found.items()]
     return Evidence(all(found.values()), found, verdicts)
 
@@ -349,7 +364,8 @@ CLAIM = Claim(
     attack="R, with its keys, sends T's of other sessions, numbers, buckets and of nobody; other nonces and prefixes "
     "to some agencies; a decided session again, with another T or `ask`, to the coordinator and to each agency; "
     "openings in its own name and in C's to every keyholder; elements that are none, too many, too few, or a second "
-    "batch. It also asks agencies past C, and looks for its own tags in what they answer.",
+    "batch. It also asks agencies past C, and looks for its own tags in what they answer. All of it twice: "
+    "without a sieve and with one.",
     sizing="The checks are deterministic: each message once at every party that could take it.",
     planted="Agencies whose tags are bound to no question, that do not compare with com, or seal nothing; nodes "
     "without memory of sessions and evaluations; keyholders that open for anybody.",

@@ -12,7 +12,7 @@ from scipy.stats import binom, chisquare
 
 from api.audit.claim import Claim, Evidence
 from api.audit.dishonest import Behaviour, Scene, forged
-from api.audit.grounds import ENTERED, Grounds, firm, listing
+from api.audit.grounds import ENTERED, SIEVE, Grounds, firm, listing
 from api.charts import Chart
 from api.setup import Established
 from federation.audit.statistics import ALPHA
@@ -245,7 +245,7 @@ def _unpadded(scene: Scene) -> Behaviour:
             return reply
         asked = agency.receive(party, data, scene.clock())
         held = [len(store.bucket(terms.agreement.id, terms.roster.epoch, prefix)) for prefix in asked.prefixes]
-        width = 16 + terms.public_key.ciphertext_bytes
+        width = 16 + terms.element_bytes
         blocks = tuple(secrets.token_bytes(max(1, count) * width) for count in held)
         sealed = agency.seal_blocks(party, blocks, asked.request.hash)
         return forged(reply, Answer, party.signing_key, body={"sealed": sealed})
@@ -266,8 +266,8 @@ def _crowded(grounds: Grounds) -> Established:
     return grounds.established(anonymity={"population": population, "k_min": k_min, "max_listings": 500})
 
 
-def _settled(grounds: Grounds, name: str) -> tuple[Scene, _Rooms]:
-    established = grounds.established()
+def _settled(grounds: Grounds, name: str, **changes: object) -> tuple[Scene, _Rooms]:
+    established = grounds.established(**changes)
     rooms = _Rooms.find(established)
     return Scene.create(grounds, name, {AGENCY: rooms.listed()}, established), rooms
 
@@ -281,7 +281,11 @@ def _measure(grounds: Grounds) -> Evidence:
     messages, differ = _sizes(scene, rooms)
     overfilled = _overfilled(scene, rooms, scene.federation.registrars[AGENCY])
     _overflowing(scene, rooms)
-    found = [*spread.found(), *wrong, *differ, *overfilled, *_answered_from_overflow(scene, rooms)]
+    sieved, others = _settled(grounds, "buckets-sieve", **SIEVE)
+    more, otherwise = _sizes(sieved, others)
+    _overflowing(sieved, others)
+    answered = [*_answered_from_overflow(scene, rooms), *_answered_from_overflow(sieved, others)]
+    found = [*spread.found(), *wrong, *differ, *otherwise, *overfilled, *answered]
     held = Counter(spread.counts)
     return Evidence(
         bool(found),
@@ -293,8 +297,8 @@ def _measure(grounds: Grounds) -> Evidence:
             "p of a uniform spread": round(spread.uniformity, 6),
             "figures whose β and B were compared with exact tails": cases,
             "of these wrong": len(wrong),
-            "messages whose sizes were compared": messages,
-            "kinds of messages whose sizes differ": len(differ),
+            "messages whose sizes were compared": messages + more,
+            "kinds of messages whose sizes differ": len(differ) + len(otherwise),
             "B of the agency whose buckets were filled": rooms.size,
         },
         found,
@@ -317,6 +321,9 @@ def _control(grounds: Grounds) -> Evidence:
     node = scene.node(AGENCY, scene.ledger(), _store(scene, rooms.size, _Truncating))
     with scene.playing({AGENCY: node.handle}):
         planted["an answer from an overflowing bucket"] = _answered_from_overflow(scene, rooms)
+    sieved, others = _settled(grounds, "buckets-sieve-control", **SIEVE)
+    with sieved.playing({AGENCY: _unpadded(sieved)}):
+        planted["an unpadded reply by the sieve"] = _sizes(sieved, others)[1]
     entries = scene.federation.registers[AGENCY].entries
     lax = Registrar(scene.party(AGENCY), _store(scene, rooms.size + 4), entries, scene.clock, secrets.token_bytes)
     planted["an entry that looks at no bucket"] = _overfilled(scene, rooms, lax)
@@ -329,7 +336,8 @@ CLAIM = Claim(
     statement="At least k_min people of the stated population share each bucket, and every reply has the same size "
     "whatever a bucket holds.",
     attack="A whole population goes through the OPRF into its buckets; β and B are compared with exact binomial tails; "
-    "subjects of full, half-full and empty buckets are asked about; a full bucket is overfilled in every way there is.",
+    "subjects of full, half-full and empty buckets are asked about; a full bucket is overfilled in every way "
+    "there is. Sizes and overflow also under an agreement with a sieve.",
     sizing="By the choice of β the smallest bucket is too small with probability 2^-20; the chi-square test of "
     f"the spread is one of the suite's statistical decisions, p ≤ {ALPHA:.1e}. A function that never gives one prefix "
     "leaves an empty bucket, at any size. Sizes, parameters and overflow are deterministic.",

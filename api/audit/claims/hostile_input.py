@@ -15,6 +15,7 @@ from api.audit.claim import Claim, Evidence
 from api.audit.grounds import REQUESTER, Grounds
 from api.audit.targets import targets
 from api.audit.targets.question import KEYHOLDER, Question, Target
+from api.audit.targets.sieving import SIEVED, by_sieve
 from protocol.agreement.roster import COORDINATOR
 from protocol.codec import encode, os2ip
 from protocol.envelope import Envelope, sign
@@ -22,7 +23,7 @@ from protocol.errors import GroupElementError, PeerError
 from protocol.messages import Answer, Decide, Decision, Evaluate
 from protocol.rounds import agency, coordinator, keyholder
 from protocol.rounds.party import KEYHOLDERS, Party
-from protocol.sealing import TAG_BYTES, mask, tag
+from protocol.sealing import TAG_BYTES, marks, mask, tag
 from protocol.wire import Header, read
 
 OF_EACH_PLANT = 1_000
@@ -69,7 +70,8 @@ def _deaf(tried: Iterable[Target]) -> list[str]:
 
 def _careless(it: Question) -> dict[str, tuple[str, str, Callable[[Any], object]]]:
     """By what is planted: whose place it takes, what must be found there (a pattern), and how it receives."""
-    node, now = it.scene.party(KEYHOLDER), it.now
+    node, c, now = it.scene.party(KEYHOLDER), by_sieve(it.c), it.now
+    wanted = list(marks(it.session.look.body.secrets, KEYHOLDER))
 
     def any_encoding(data: bytes) -> object:
         """Decodes what the library decodes."""
@@ -97,6 +99,11 @@ def _careless(it: Question) -> dict[str, tuple[str, str, Callable[[Any], object]
         message = it.c.receive_reply(data, Answer, it.session.ask, KEYHOLDER, now)
         return [_lifted(it, subject, block) for subject, block in enumerate(coordinator.unseal_blocks(it.c, message))]
 
+    def any_block(data: bytes) -> object:
+        """Looks for its entry wherever it is."""
+        message = c.receive_reply(data, Answer, it.session.ask, KEYHOLDER, now)
+        return [block.find(secret[:TAG_BYTES]) for secret in wanted for block in coordinator.unseal_blocks(c, message)]
+
     def any_decision(data: bytes) -> object:
         """Takes any decision that the coordinator signed."""
         message = it.r.receive_reply(data, Decide, it.question.look, COORDINATOR, now)
@@ -113,6 +120,7 @@ def _careless(it: Question) -> dict[str, tuple[str, str, Callable[[Any], object]
         "the identity": ("evaluate, keyholder", "accepted .*: the identity", any_element),
         "stale epochs": ("ask, agency", "accepted .*: a stale epoch|accepted .*: an epoch", any_epoch),
         "ciphertexts out of range": ("answer, coordinator", "accepted .*: ciphertext", any_ciphertext),
+        "blocks of any form": (SIEVED, "accepted .*: a (block|tag)|accepted .*: two entries", any_block),
         "decisions of other questions": ("decide, requester", "accepted .*: decision: another", any_decision),
         "a crash": ("ask, agency", r"\w+Error at", in_haste),
     }
@@ -171,7 +179,8 @@ CLAIM = Claim(
     sizing="A fault is refused or not, whatever the keys: the number is for breadth. What a plant accepts is more than "
     f"one of 70 inputs to its receiver: {OF_EACH_PLANT} inputs all miss it with probability below 10^-6.",
     planted="A decoder that takes every encoding; one that takes the library's word for elements; an agency that looks "
-    "at no epoch; a coordinator that lifts any number; a requester that takes any decision; a decoder that crashes.",
+    "at no epoch; a coordinator that lifts any number, and one that looks into any block of a sieve; a "
+    "requester that takes any decision; a decoder that crashes.",
     measure=_measure,
     control=_control,
 )

@@ -1,12 +1,14 @@
 """No party but the requester learns which of two subjects was asked about."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 
 from api.audit.claim import Claim, Evidence
 from api.audit.grounds import PURPOSE, REQUESTER, Grounds, Scale
 from api.audit.hiding import (
+    BY_SIEVE,
     SIZING,
     TWICE,
     Game,
@@ -17,16 +19,17 @@ from api.audit.hiding import (
     measured,
     played,
     played_at_full_size,
+    together,
 )
 from api.audit.transcripts import reblocked, rewritten
-from federation.audit.observations import Transcript
+from federation.audit.observations import Transcript, entry_tag
 from federation.audit.recordings import signed_messages
 from protocol.messages import Ask, Evaluate, Look
 from protocol.sealing import TAG_BYTES, mask, session_key, tag
 
 VIEWS = ("agency", "coordinator", "keyholders")
 LINKED = f"coordinator{TWICE}"
-DECISIONS = 2 * decisions(VIEWS)  # on small keys, and at full size
+DECISIONS = 3 * decisions(VIEWS)  # on small keys, by the sieve, and at full size
 LISTED = ("labour", "tax", "market")
 
 
@@ -43,11 +46,12 @@ def _longer_box(transcript: Transcript, world: World) -> Transcript:
 
 
 def _same_blind(transcript: Transcript, world: World) -> Transcript:
-    return rewritten(transcript, Evaluate, lambda _: {"blinded": (sha256(world.subject).digest(),)})
+    blind = sha256(world.subject).digest()
+    return rewritten(transcript, Evaluate, lambda it: {"blinded": (blind, *it.body.blinded[1:])})
 
 
 def _unbound_secret(transcript: Transcript, world: World) -> Transcript:
-    return rewritten(transcript, Look, lambda _: {"secrets": (session_key(world.pseudonym),)})
+    return rewritten(transcript, Look, lambda it: {"secrets": (session_key(world.pseudonym), *it.body.secrets[1:])})
 
 
 def _same_sigma(transcript: Transcript, world: World) -> Transcript:
@@ -63,15 +67,15 @@ def _entry(change: Change, transcript: Transcript, world: World) -> Transcript:
     secret = next(message.body.secrets[0] for message in messages if isinstance(message.body, Look))
 
     def changed(agency: str, blocks: tuple[bytes, ...]) -> tuple[bytes, ...]:
-        [block] = blocks
-        start = block.find(tag(secret, agency))
+        block, *others = blocks
+        start = block.find(entry_tag(world.coordinator.terms, secret, agency))
         if start < 0:
             return blocks
-        size = TAG_BYTES + world.coordinator.terms.public_key.ciphertext_bytes
+        size = TAG_BYTES + world.coordinator.terms.element_bytes
         own = block[start : start + size]
         entry = change(own[:TAG_BYTES], own[TAG_BYTES:], world, agency)
         rows = {block[at : at + size] for at in range(0, len(block), size)} - {own} | {entry}
-        return (b"".join(sorted(rows)),)
+        return b"".join(sorted(rows)), *others
 
     return reblocked(transcript, world.coordinator, changed)
 
@@ -101,10 +105,25 @@ GAME = Game(
     ),
 )
 
+SIEVED = replace(
+    GAME,
+    name=f"query hiding{BY_SIEVE}",
+    sieve=True,
+    beside=2,
+    leaks=(
+        Leak("a box as long as the subject's name", ("agency", "keyholders"), _longer_box),
+        Leak("a blind used again for a subject", ("coordinator", "keyholders"), _same_blind),
+        Leak("T not bound to the session", ("coordinator", LINKED), _unbound_secret),
+        Leak("a mark without the nonce", ("coordinator", LINKED), partial(_entry, _tag_without_nonce)),
+        Leak("effects under a mask that is used again", ("coordinator", LINKED), partial(_entry, _same_ciphertext)),
+    ),
+)
+
 
 def _measure(grounds: Grounds) -> Evidence:
-    outcome = played(grounds, GAME)
+    outcome, sieved = played(grounds, GAME), played(grounds, SIEVED)
     results = {view: outcome[None, view] for view in VIEWS}
+    results |= {f"{view}{BY_SIEVE}": sieved[None, view] for view in VIEWS}
     if grounds.scale is Scale.FULL:
         full = played_at_full_size(grounds, GAME)
         results |= {f"{view}, full size": full[None, view] for view in VIEWS}
@@ -112,7 +131,7 @@ def _measure(grounds: Grounds) -> Evidence:
 
 
 def _control(grounds: Grounds) -> Evidence:
-    return controlled(GAME, played(grounds, GAME), VIEWS)
+    return together(*(controlled(game, played(grounds, game), VIEWS) for game in (GAME, SIEVED)))
 
 
 CLAIM = Claim(
@@ -121,10 +140,12 @@ CLAIM = Claim(
     statement="Agencies, coordinator and t - 1 pooled keyholders cannot tell which of two subjects was asked about.",
     attack="Two subjects of one bucket, listed by the same agencies with the same severity, are asked about as a coin "
     "falls. Attackers on sizes, on times and on every field, own keys applied, are trained on labelled sessions and "
-    "guess the coin of others.",
+    "guess the coin of others. The same under an agreement with a sieve, the subject being one of three in an array.",
     sizing=SIZING,
-    planted="Seven defects, each rewritten into recorded sessions: "
+    planted="Defects, each rewritten into recorded sessions: "
     + "; ".join(leak.name for leak in GAME.leaks)
+    + "; by the sieve: "
+    + "; ".join(leak.name for leak in SIEVED.leaks)
     + ".",
     measure=_measure,
     control=_control,

@@ -2,7 +2,7 @@
 
 from api.audit.dishonest import Scene
 from api.audit.grounds import Grounds, listing
-from api.audit.targets import answering, asking, deciding
+from api.audit.targets import answering, asking, deciding, sieving
 from api.audit.targets.question import KEYHOLDER, LISTED, Question, Target
 
 
@@ -17,6 +17,7 @@ def targets(grounds: Grounds, name: str) -> tuple[Question, dict[str, Target]]:
         asking.ask_at_agency(it),
         asking.question_at_coordinator(it),
         answering.answer(it),
+        sieving.answer(it),
         answering.open_at_keyholder(it),
         answering.opened(it),
         answering.prove(it),
