@@ -18,15 +18,22 @@ from fastapi.security import HTTPBearer
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from pydantic.json_schema import models_json_schema
 
+from api import gateway_portfolios
 from api.epochs import POLL_SECONDS, Epochs
 from api.gateway_forms import MAX_BODY, Batch, Decided, DecidedStanding, Items, Problem, Question, read
+from api.gateway_openapi import PROBLEMS, body, responses
 from api.logs import described, log
+from api.monitoring import Monitor
+from api.portfolios import Desk
 from api.problems import install, read_body
 from api.settings import Settings
 from federation.gateway import Answer, Gateway
-from federation.problem import MEDIA_TYPE, PREFIX, TokenError, kind_of
+from federation.problem import PREFIX, TokenError, kind_of
 from federation.transport import HttpTransport
+from federation.webhooks import Webhooks
+from nodes.storage.cipher import ColumnCipher
 from nodes.storage.engine import open_engine
+from nodes.storage.portfolios import Portfolios
 from nodes.storage.state import ProtocolState
 from protocol.errors import IdentifierError, IndeterminateError, PeerError
 from protocol.identifiers import Identifier, canonical
@@ -36,17 +43,7 @@ _DESCRIPTION = """Which joint measures apply to a subject? Ask by identifier, fo
 
 Errors are problem documents (RFC 9457) of type `urn:concordat:problem:…`; none repeats what was sent. Bodies are UTF-8
 JSON whatever their Content-Type says."""
-_PROBLEMS = {
-    400: "The body is not UTF-8 JSON",
-    401: "No token, or not this gateway's",
-    403: "The agreement does not grant this purpose",
-    404: "No such agreement here",
-    413: "The body is longer than 1 MiB",
-    422: "The request is not of its form, or its identifier is malformed",
-    429: "The day's quota does not cover the request",
-    503: "No decision: an agency, a quorum or the coordinator is missing",
-}
-_MODELS = (Question, Batch, Decided, DecidedStanding, Items, Problem)
+_MODELS = (Question, Batch, Decided, DecidedStanding, Items, Problem, *gateway_portfolios.MODELS)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -60,15 +57,22 @@ def create_app(settings: Settings) -> FastAPI:
         return Gateway(party, transport, ledger, settings.door_url, lambda: int(time.time()), secrets.token_bytes)
 
     gateways = Gateways(Epochs(of_epoch, settings))
+    cipher = ColumnCipher(settings.secrets()[1], secrets.token_bytes)
+    store = Portfolios(open_engine(settings.database("portfolios")), cipher)
+    webhooks = Webhooks({host.strip().lower() for host in settings.webhook_hosts.split(",")})
+    desk = Desk(gateways, store, webhooks.hosts, lambda: int(time.time()))
+    monitor = Monitor(desk, webhooks, CollectorRegistry())
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        following = asyncio.create_task(gateways.follow())
+        background = [asyncio.create_task(gateways.follow()), asyncio.create_task(monitor.run())]
         yield
-        following.cancel()
+        for task in background:
+            task.cancel()
+        await webhooks.close()
         await transport.close()
 
-    return build(gateways, (settings.directory / "token.sha256").read_text("ascii").strip(), lifespan)
+    return build(gateways, (settings.directory / "token.sha256").read_text("ascii").strip(), monitor, lifespan)
 
 
 class Gateways:
@@ -101,11 +105,15 @@ class Gateways:
 def build(
     gateway: Callable[[], Gateway],
     token_hash: str,
+    monitor: Monitor | None = None,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
-    """Build a service; `gateway` gives the gateway to ask, `token_hash` is the hex SHA-256 of its callers' token."""
+    """Build a service; `gateway` gives the gateway to ask, `token_hash` is the hex SHA-256 of its callers' token.
+
+    Without a monitor it keeps no portfolios; with one, whoever builds it sees that it runs.
+    """
     app = FastAPI(title="Concordat gateway", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
-    registry = CollectorRegistry()
+    registry = monitor.registry if monitor else CollectorRegistry()
     requests = Counter("concordat_requests", "Requests by route and status", ["route", "status"], registry=registry)
     seconds = Histogram("concordat_request_seconds", "Seconds a request took", ["route"], registry=registry)
     subjects = Counter("concordat_subjects", "Subjects asked about, by outcome", ["outcome"], registry=registry)
@@ -119,14 +127,17 @@ def build(
             subjects.labels(kind_of(item) if isinstance(item, PeerError) else item["outcome"]).inc()
 
     install(app, observe)
-    app.include_router(_questions(gateway, token_hash, count))
+    token = _token(gateway, token_hash)
+    app.include_router(_questions(gateway, token, count))
+    if monitor:
+        app.include_router(gateway_portfolios.routes(monitor, token))
     app.include_router(_state(gateway, registry))
     _describe(app)
     return app
 
 
-def _questions(gateway: Callable[[], Gateway], token_hash: str, count: Any) -> APIRouter:
-    """What needs the token."""
+def _token(gateway: Callable[[], Gateway], token_hash: str) -> list[Any]:
+    """What asks for the token, as dependencies of a router."""
 
     async def require_token(request: Request) -> None:
         """Compare hashes in constant time; who is refused is logged.
@@ -141,16 +152,22 @@ def _questions(gateway: Callable[[], Gateway], token_hash: str, count: Any) -> A
             await gateway().refuse(error)
             raise error
 
+    bearer = HTTPBearer(auto_error=False, description="The token of this gateway's callers")
+    return [Depends(require_token), Depends(bearer)]
+
+
+def _questions(gateway: Callable[[], Gateway], token: list[Any], count: Any) -> APIRouter:
+    """Questions, which need the token."""
+
     def one(answer: Answer | PeerError) -> Response:
         count([answer])
         if isinstance(answer, PeerError):
             raise answer
         return JSONResponse(answer)
 
-    bearer = HTTPBearer(auto_error=False, description="The token of this gateway's callers")
-    router = APIRouter(prefix="/v1", dependencies=[Depends(require_token), Depends(bearer)])
+    router = APIRouter(prefix="/v1", dependencies=token)
 
-    @router.post("/membership", openapi_extra=_body(Question), responses=_responses(Decided, *_PROBLEMS))
+    @router.post("/membership", openapi_extra=body(Question), responses=responses(Decided, *PROBLEMS))
     async def membership(request: Request) -> Response:
         """Ask about one subject."""
         question = read(Question, await read_body(request, MAX_BODY))
@@ -158,7 +175,7 @@ def _questions(gateway: Callable[[], Gateway], token_hash: str, count: Any) -> A
         [answer] = await gateway().ask(question.agreement, [subject], question.purpose, question.case)
         return one(answer)
 
-    @router.post("/membership:batch", openapi_extra=_body(Batch), responses=_responses(Items, *_PROBLEMS))
+    @router.post("/membership:batch", openapi_extra=body(Batch), responses=responses(Items, *PROBLEMS))
     async def membership_batch(request: Request) -> Response:
         """Ask about up to 1,000 subjects; each gets its own answer, indeterminate, or error."""
         batch = read(Batch, await read_body(request, MAX_BODY))
@@ -167,7 +184,7 @@ def _questions(gateway: Callable[[], Gateway], token_hash: str, count: Any) -> A
         count(answers)
         return JSONResponse({"items": [_item(answer) for answer in answers]})
 
-    @router.post("/standing", openapi_extra=_body(Question), responses=_responses(DecidedStanding, *_PROBLEMS))
+    @router.post("/standing", openapi_extra=body(Question), responses=responses(DecidedStanding, *PROBLEMS))
     async def standing(request: Request) -> Response:
         """Ask about one subject for a certificate that names it: the subject's, to show to whom it likes."""
         question = read(Question, await read_body(request, MAX_BODY))
@@ -175,7 +192,7 @@ def _questions(gateway: Callable[[], Gateway], token_hash: str, count: Any) -> A
         answer = await gateway().standing(question.agreement, subject, question.purpose, question.case)
         return one(answer)
 
-    @router.get("/agreements", responses=_responses(None, 401))
+    @router.get("/agreements", responses=responses(None, 401))
     async def agreements() -> dict[str, list[dict[str, Any]]]:
         """What may be asked here, and under which rules."""
         return {"agreements": gateway().agreements()}
@@ -192,7 +209,7 @@ def _state(gateway: Callable[[], Gateway], registry: CollectorRegistry) -> APIRo
         """Alive."""
         return {"status": "alive"}
 
-    @router.get("/readyz", responses=_responses(None, 503))
+    @router.get("/readyz", responses=responses(None, 503))
     async def readyz() -> dict[str, str]:
         """Ready: all agencies answer, and their canaries rightly."""
         await gateway().check_canaries()
@@ -219,24 +236,6 @@ def _item(answer: Answer | PeerError) -> Answer:
     if isinstance(answer, PeerError):
         return {"outcome": "error", "type": PREFIX + kind_of(answer)}
     return answer
-
-
-def _body(form: type) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _reference(form)}}}}
-
-
-def _responses(found: type | None, *problems: int) -> dict[int | str, dict[str, Any]]:
-    described: dict[int | str, dict[str, Any]] = {
-        status: {"description": _PROBLEMS[status], "content": {MEDIA_TYPE: {"schema": _reference(Problem)}}}
-        for status in problems
-    }
-    if found is not None:
-        described[200] = {"description": "Answered", "content": {"application/json": {"schema": _reference(found)}}}
-    return described
-
-
-def _reference(model: type) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
 def _describe(app: FastAPI) -> None:

@@ -1,10 +1,13 @@
 """The gateway's JSON: what its users send, checked field by field, and what they get, for its OpenAPI."""
 
 import json
+import re
 import unicodedata
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from datetime import date
+from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from federation.problem import UnreadableError
 from protocol.errors import DecodeError
@@ -13,6 +16,7 @@ from protocol.identifiers import MAX_SCHEME, MAX_VALUE
 MAX_BODY = 1 << 20
 MAX_BATCH = 1_000
 MAX_TEXT = 200  # characters
+_DATE: Final = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}")
 
 
 def is_text(value: str) -> bool:
@@ -23,6 +27,20 @@ def is_text(value: str) -> bool:
 def is_identifier(scheme: str, value: str) -> bool:
     """Whether a scheme and value may be asked about at all; if they are right is `protocol.identifiers`' matter."""
     return all(is_text(text) and len(text) <= limit for text, limit in ((scheme, MAX_SCHEME), (value, MAX_VALUE)))
+
+
+def day(text: object) -> date:
+    """A day from its ISO form.
+
+    Raises:
+        PydanticCustomError: it is none.
+    """
+    try:
+        if isinstance(text, str) and _DATE.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass  # 31 February
+    raise PydanticCustomError("day", "not a date of the form YYYY-MM-DD")
 
 
 def _text(value: str) -> str:
@@ -41,6 +59,7 @@ def _schema(longest: int) -> WithJsonSchema:
 Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_text), _schema(MAX_TEXT)]
 # Too long for an identifier is an error of one subject alone, not of its whole batch.
 Number = Annotated[str, Field(max_length=MAX_BODY), AfterValidator(_text), _schema(MAX_BODY)]
+Day = Annotated[date, BeforeValidator(day), WithJsonSchema({"type": "string", "format": "date"})]
 
 
 class Form(BaseModel):

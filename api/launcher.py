@@ -23,7 +23,7 @@ STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.05
 
 # A database is one party's: set where all parties are started, it would be everybody's.
-_OF_ONE_PARTY = frozenset({"CONCORDAT_LISTINGS_URL", "CONCORDAT_STATE_URL"})
+_OF_ONE_PARTY = frozenset({"CONCORDAT_LISTINGS_URL", "CONCORDAT_PORTFOLIOS_URL", "CONCORDAT_STATE_URL"})
 
 Route = Callable[[Mapping[str, str]], Callable[[str], Mapping[str, str]]]
 

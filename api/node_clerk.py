@@ -9,8 +9,8 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 from pydantic_core import PydanticCustomError
 
-from api.gateway_forms import Subject
-from api.node_forms import Authenticated, Correction, Entry, Step, day, identifier
+from api.gateway_forms import Subject, day
+from api.node_forms import Authenticated, Correction, Entry, Step, identifier
 from api.node_portal import Portal, answered, form
 from nodes.life import Act, Author
 from nodes.lifecycle import Record

@@ -1,16 +1,14 @@
 """What staff and subjects send to a node, checked field by field; an error names the field, never what it holds."""
 
 import binascii
-import re
 from base64 import b64decode
 from collections.abc import Iterator
-from datetime import date
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from api.gateway_forms import Form, Number, Subject, Text, is_text
+from api.gateway_forms import Day, Form, Number, Subject, Text, is_text
 from nodes.life import MAX_TEXT as MAX_WORDS
 from nodes.listings import Listing, ListingError
 from protocol.errors import IdentifierError, SealError
@@ -19,22 +17,7 @@ from protocol.identifiers import Identifier, canonical
 from protocol.messages import MAX_IDENTIFIERS
 
 MAX_BODY: Final = 64 << 10
-_DATE: Final = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}")
 _KEY_BYTES: Final = 32
-
-
-def day(text: object) -> date:
-    """A day from its ISO form.
-
-    Raises:
-        PydanticCustomError: it is none.
-    """
-    try:
-        if isinstance(text, str) and _DATE.fullmatch(text):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass  # 31 February
-    raise PydanticCustomError("day", "not a date of the form YYYY-MM-DD")
 
 
 def _words(text: str) -> str:
@@ -63,7 +46,6 @@ def _key(text: object) -> bytes:
     raise PydanticCustomError("key", "not an X25519 public key in base64")
 
 
-Day = Annotated[date, BeforeValidator(day)]
 Words = Annotated[str, Field(max_length=MAX_WORDS), AfterValidator(_words)]
 Line = Annotated[str, Field(max_length=MAX_WORDS), AfterValidator(_line)]
 

@@ -12,6 +12,7 @@ from api.worker import Workers
 from protocol.agreement.roster import COORDINATOR
 
 GRACE_SECONDS = 10
+KEEP_ALIVE_SECONDS = 75  # longer than `federation.transport` keeps an idle connection
 
 
 def main() -> None:
@@ -33,6 +34,7 @@ def main() -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         ssl_certfile=settings.tls_certificate,

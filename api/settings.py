@@ -26,10 +26,11 @@ from protocol.errors import UsageError
 class Settings(BaseSettings):
     """Where one party finds what it needs; it is given its own directory and what is public, nothing else.
 
-    `listings_url` and `state_url` are its databases (default: SQLite files in its directory). `deadline` bounds in
-    seconds how long it waits for another party. `door` is the URL at which subjects may object, for a gateway to name
-    (default: `/subject` at the agreement's first agency, whoever listed the subject). With `tls_certificate` (PEM, the
-    chain below it included) and `tls_key` it serves HTTPS, otherwise plain HTTP for a proxy before it.
+    `listings_url`, `portfolios_url` and `state_url` are its databases (default: SQLite files in its directory).
+    `deadline` bounds in seconds how long it waits for another party. `door` is the URL at which subjects may object,
+    for a gateway to name (default: `/subject` at the agreement's first agency, whoever listed the subject);
+    `webhook_hosts`, with commas between, are the hosts that a gateway sends webhooks to. With `tls_certificate` (PEM,
+    the chain below it included) and `tls_key` it serves HTTPS, otherwise plain HTTP for a proxy before it.
     """
 
     model_config = SettingsConfigDict(env_prefix="CONCORDAT_", frozen=True, hide_input_in_errors=True)
@@ -41,11 +42,13 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 0
     listings_url: SecretStr = SecretStr("")
+    portfolios_url: SecretStr = SecretStr("")
     state_url: SecretStr = SecretStr("")
     passphrase: SecretStr | None = None
     deadline: float = 8.0
     workers: int = 1
     door: str = ""
+    webhook_hosts: str = "127.0.0.1,::1,localhost"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
 
@@ -80,7 +83,7 @@ class Settings(BaseSettings):
         return keystore.load(keys_path(self.directory, self.terms.roster.epoch), self.passphrase_bytes())
 
     def database(self, name: str) -> str:
-        """The URL of this party's database `listings` or `state`."""
+        """The URL of this party's database `listings`, `portfolios` or `state`."""
         url: SecretStr = getattr(self, f"{name}_url")
         return url.get_secret_value() or f"sqlite:///{self.directory.absolute() / name}.sqlite"
 

@@ -1,5 +1,9 @@
-"""A stock of fresh randomisers, made while nothing else is to be done, so that answers need not wait for them."""
+"""A stock of fresh randomisers, made while nothing else is to be done, so that answers need not wait for them.
 
+Made beside an answer they would take its time: one interpreter runs one thread, and an opening follows on its question.
+"""
+
+import os
 import threading
 import weakref
 from collections import deque
@@ -8,16 +12,22 @@ from protocol.codec import Random
 from protocol.paillier import Randomiser
 
 MOST = 256
+QUIET_SECONDS = 0.25
+"""How long none was taken before more are made; while a question is under way, its opening follows sooner."""
 _FIRST = 8
 
 
 class ZetaStock:
-    """Gives out each ζ once; grows with demand: whenever one is wanted and none is there, twice as many are kept."""
+    """Gives out each ζ once; grows with demand: whenever one is wanted and none is there, twice as many are kept.
+
+    A process that was forked off has the same stock in its memory, so it begins with none.
+    """
 
     def __init__(self, randomiser: Randomiser, random: Random) -> None:
         self._randomiser = randomiser
         self._random = random
         self._stock: deque[int] = deque()
+        self._process = os.getpid()
         self._wanted = _FIRST
         self._taken = threading.Event()
         self._taken.set()
@@ -26,6 +36,9 @@ class ZetaStock:
 
     def fresh(self, random: Random) -> int:
         """Return a fresh ζ, from the stock or made now."""
+        if os.getpid() != self._process:
+            self._stock.clear()
+            self._process = os.getpid()
         try:
             zeta = self._stock.popleft()
         except IndexError:
@@ -35,14 +48,18 @@ class ZetaStock:
         return zeta
 
     def restock(self) -> None:
-        """Make as many as are wanted."""
-        while len(self._stock) < self._wanted:
+        """Make as many as are wanted, until one is taken."""
+        while len(self._stock) < self._wanted and not self._taken.is_set():
             self._stock.append(self._randomiser.fresh(self._random))
 
 
 def _fill(wanting: "weakref.ref[ZetaStock]", taken: threading.Event) -> None:
-    """Restock whenever one was taken, until nobody holds the stock any more, as that of a forgotten epoch."""
-    while taken.wait() and (stock := wanting()) is not None:
+    """Restock once none was taken for a while, until nobody holds the stock any more, as that of a forgotten epoch."""
+    while taken.wait():
         taken.clear()
+        if taken.wait(QUIET_SECONDS):
+            continue
+        if (stock := wanting()) is None:
+            return
         stock.restock()
         del stock

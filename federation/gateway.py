@@ -6,18 +6,19 @@ never a partial one.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
 
 from federation.canaries import CanaryWatch
+from federation.changes import timestamp
 from federation.problem import UnknownAgreementError
-from federation.requester import Decided, Requester
+from federation.requester import Known, Requester
 from federation.transport import Transport, UnreachableError
 from protocol.agreement.roster import COORDINATOR
+from protocol.agreement.terms import Terms
 from protocol.certificate import standing_to_json, to_json
 from protocol.codec import Random
-from protocol.errors import IndeterminateError, NotGrantedError, PeerError, QuotaError
+from protocol.errors import IndeterminateError, NotGrantedError, PeerError, QuotaError, UsageError
 from protocol.identifiers import Identifier
 from protocol.messages import Decision, Effect
 from protocol.rounds.ledger import Ledger, refusals_logged
@@ -37,6 +38,8 @@ LEGAL_ONLY: Final = frozenset({"cn.uscc", "lei"})
 """Schemes that only legal persons have: no natural person is decided about, whatever the agreement covers."""
 
 Answer = dict[str, Any]
+S = TypeVar("S")
+R = TypeVar("R")
 
 
 class Gateway:
@@ -78,7 +81,12 @@ class Gateway:
         """
         asked = {number: subject for number, subject in enumerate(subjects) if isinstance(subject, Identifier)}
         await asyncio.to_thread(self._admit, agreement, purpose, len(asked))
-        decided = dict(zip(asked, await self._ask_all(list(asked.values()), purpose, case), strict=True))
+
+        async def answers(array: Sequence[Identifier]) -> list[Answer]:
+            decided = await self._tried(lambda: self._requester.ask(array, purpose, case))
+            return self._answers(array, decided.decisions)
+
+        decided = dict(zip(asked, await self._in_arrays(list(asked.values()), answers), strict=True))
         return [subject if isinstance(subject, PeerError) else decided[n] for n, subject in enumerate(subjects)]
 
     async def standing(self, agreement: str, subject: Identifier, purpose: str, case: str) -> Answer | PeerError:
@@ -87,8 +95,45 @@ class Gateway:
         Nothing of it is kept here; a second one takes a second question.
         """
         await asyncio.to_thread(self._admit, agreement, purpose, 1)
-        [answer] = await self._ask_all([subject], purpose, case, standing=True)
+
+        async def answers(array: Sequence[Identifier]) -> list[Answer]:
+            decided = await self._tried(lambda: self._requester.ask(array, purpose, case))
+            [answer], [decision] = self._answers(array, decided.decisions), decided.decisions
+            return [{**answer, "standing": standing_to_json(decision.envelope, decided.evidence(subject))}]
+
+        [answer] = await self._in_arrays([subject], answers)
         return answer
+
+    async def hand_in(
+        self, agreement: str, subjects: Sequence[Identifier], purpose: str, case: str
+    ) -> list[tuple[Known, Answer]]:
+        """Ask about subjects, as `ask` does, and keep what it takes to ask again; all are decided, or none is.
+
+        Raises:
+            UnknownAgreementError, NotGrantedError, QuotaError: as `ask` does.
+            IndeterminateError: there is a subject without a decision; names all who are missing.
+        """
+        await asyncio.to_thread(self._admit, agreement, purpose, len(subjects))
+
+        async def pseudonyms(array: Sequence[Identifier]) -> Sequence[bytes]:
+            return await self._tried(lambda: self._requester.pseudonyms(array, purpose, case))
+
+        held = _whole(await self._in_arrays(subjects, pseudonyms))
+        epoch = self.terms.roster.epoch
+        known = [Known(epoch, subject.scheme, t) for subject, t in zip(subjects, held, strict=True)]
+        return list(zip(known, _whole(await self._ask_known(known, purpose)), strict=True))
+
+    async def ask_again(self, known: Sequence[Known], purpose: str) -> list[Answer | PeerError]:
+        """Ask anew about subjects that were handed in during this epoch: checks, charge and answers as of `ask`.
+
+        Raises:
+            UsageError: one is of another epoch, in which nobody lists it.
+            NotGrantedError, QuotaError: as `ask` does.
+        """
+        if any(subject.epoch != self.terms.roster.epoch for subject in known):
+            raise UsageError("a pseudonym of another epoch")
+        await asyncio.to_thread(self._admit, self._agreement.id, purpose, len(known))
+        return await self._ask_known(known, purpose)
 
     async def refuse(self, error: PeerError) -> None:
         """Log a request that was refused before it could be read as a question."""
@@ -104,6 +149,16 @@ class Gateway:
             await self._canaries.check(self._patience)
         except IndeterminateError as error:
             raise self._without_decision(error) from error
+
+    @property
+    def requester(self) -> str:
+        """Whose gateway this is."""
+        return self._own.id
+
+    @property
+    def terms(self) -> Terms:
+        """The agreement and epoch that it asks in."""
+        return self._party.terms
 
     def agreements(self) -> list[dict[str, Any]]:
         """What this requester may ask, and under which rules; the same for everybody."""
@@ -140,11 +195,17 @@ class Gateway:
             if m:
                 self._ledger.admit(QUESTION, entry.header, self._party.terms.allowance(entry.header, now), now)
 
-    async def _ask_all(
-        self, subjects: Sequence[Identifier], purpose: str, case: str, *, standing: bool = False
-    ) -> list[Answer | PeerError]:
-        """Ask all arrays; what hangs ends `patience` seconds after the last array that was decided."""
-        results: dict[int, list[Answer | PeerError]] = {}
+    async def _ask_known(self, known: Sequence[Known], purpose: str) -> list[Answer | PeerError]:
+        async def answers(array: Sequence[Known]) -> list[Answer]:
+            return self._answers(array, await self._tried(lambda: self._requester.ask_again(array, purpose)))
+
+        return await self._in_arrays(known, answers)
+
+    async def _in_arrays(
+        self, subjects: Sequence[S], send: Callable[[Sequence[S]], Awaitable[Sequence[R]]]
+    ) -> list[R | PeerError]:
+        """Send all arrays; what hangs ends `patience` seconds after the last array that was answered."""
+        results: dict[int, Sequence[R | PeerError]] = {}
         missing: set[str] = set()
         loop = asyncio.get_running_loop()
         arrays = {start: subjects[start : start + MAX_SUBJECTS] for start in range(0, len(subjects), MAX_SUBJECTS)}
@@ -152,17 +213,11 @@ class Gateway:
         async def one(start: int) -> None:
             async with self._at_once:
                 try:
-                    decided = await self._ask_array(arrays[start], purpose, case)
+                    results[start] = await send(arrays[start])
                 except PeerError as error:
                     results[start] = [error] * len(arrays[start])
                     missing.update(error.missing if isinstance(error, IndeterminateError) else ())
                     return
-            pairs, door = zip(arrays[start], decided.decisions, strict=True), self._door()
-            answers = [self._answer(subject, decision, door) for subject, decision in pairs]
-            if standing:
-                [subject], [decision] = arrays[start], decided.decisions
-                answers[0]["standing"] = standing_to_json(decision.envelope, decided.evidence(subject))
-            results[start] = [*answers]
             if not deadline.expired():
                 deadline.reschedule(loop.time() + self._patience)
 
@@ -174,8 +229,8 @@ class Gateway:
         unheard = self._without_decision(IndeterminateError(missing or [COORDINATOR]))
         return [answer for start, array in arrays.items() for answer in results.get(start, [unheard] * len(array))]
 
-    async def _ask_array(self, subjects: Sequence[Identifier], purpose: str, case: str) -> Decided:
-        """Ask one array; a reply that was lost means a new session, for the old one answers nothing any more.
+    async def _tried(self, send: Callable[[], Awaitable[R]]) -> R:
+        """Send one array; a reply that was lost means a new session, for the old one answers nothing any more.
 
         Raises:
             QuotaError, NotGrantedError: refused by a party that counts or reads otherwise than this gateway.
@@ -185,7 +240,7 @@ class Gateway:
         for pause in PAUSES:
             await asyncio.sleep(pause)
             try:
-                decided = await self._requester.ask(subjects, purpose, case)
+                reply = await send()
             except NotGrantedError:
                 raise
             except QuotaError:
@@ -199,7 +254,7 @@ class Gateway:
                     raise lost from error
             else:
                 self._canaries.hope()
-                return decided
+                return reply
         assert lost is not None  # noqa: S101  # every pause ends in a return, a raise, or a loss
         raise lost
 
@@ -213,7 +268,11 @@ class Gateway:
     def _until_tomorrow(self) -> int:
         return 86_400 - self._clock() % 86_400
 
-    def _answer(self, subject: Identifier, decision: Signed[Decision], door: str) -> Answer:
+    def _answers(self, subjects: Sequence[Identifier | Known], decisions: Sequence[Signed[Decision]]) -> list[Answer]:
+        door = self._door()
+        return [self._answer(subject, decision, door) for subject, decision in zip(subjects, decisions, strict=True)]
+
+    def _answer(self, subject: Identifier | Known, decision: Signed[Decision], door: str) -> Answer:
         """Put a verified decision into words; nothing in it depends on who listed the subject."""
         effects = decision.body.measures
         listed = [it for it in self._agreement.measures if effects.get(it.id, Effect.NONE) != Effect.NONE]
@@ -225,13 +284,20 @@ class Gateway:
             "requires_human_review": "natural" in self._agreement.subject_kinds and subject.scheme not in LEGAL_ONLY,
             "agreement_version": decision.header.version,
             "session": decision.header.session.hex(),
-            "as_of": _timestamp(decision.header.issued),
-            "valid_until": _timestamp(decision.header.expires),
+            "as_of": timestamp(decision.header.issued),
+            "valid_until": timestamp(decision.header.expires),
             "agencies": {"required": len(self._party.terms.agencies), "answered": decision.body.agencies},
             "notice": [{"measure": it.id, "text": it.notice, "door": door} for it in listed],
             "certificate": to_json(decision.envelope),
         }
 
 
-def _timestamp(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _whole(results: Sequence[R | PeerError]) -> list[R]:
+    """All results, or the error that stands for all: who is missing anywhere, else the first."""
+    errors = [it for it in results if isinstance(it, PeerError)]
+    missing = {party for error in errors if isinstance(error, IndeterminateError) for party in error.missing}
+    if missing:
+        raise IndeterminateError(missing)
+    if errors:
+        raise errors[0]
+    return [it for it in results if not isinstance(it, PeerError)]

@@ -18,6 +18,18 @@ from protocol.wire import Signed
 
 
 @dataclass(frozen=True)
+class Known:
+    """A subject by its pseudonym t, without its identifier: it can be asked about again while t's epoch lasts.
+
+    The scheme is kept because it tells whether the subject may be a natural person.
+    """
+
+    epoch: int
+    scheme: str
+    pseudonym: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Decided:
     """A question with its verified decisions, in the order of its subjects; its states are forgotten with it."""
 
@@ -51,6 +63,22 @@ class Requester:
             IndeterminateError: no decision; names who did not answer, or answered wrongly.
             PeerError: the question was refused.
         """
+        blinding, quorum = await self._evaluate(subjects, purpose, case)
+        question, decisions = await self._ask(rounds.unblind(self._party, blinding, quorum), purpose)
+        return Decided(decisions, blinding, quorum, question)
+
+    async def pseudonyms(self, subjects: Sequence[Identifier], purpose: str, case: str) -> tuple[bytes, ...]:
+        """Come to the pseudonyms of up to 120 subjects, to ask about them while the epoch lasts; errors of `ask`."""
+        return rounds.unblind(self._party, *await self._evaluate(subjects, purpose, case))
+
+    async def ask_again(self, known: Sequence[Known], purpose: str) -> tuple[Signed[Decision], ...]:
+        """Ask about up to 120 subjects whose pseudonyms are held, without the first round; errors of `ask`."""
+        _, decisions = await self._ask([subject.pseudonym for subject in known], purpose)
+        return decisions
+
+    async def _evaluate(
+        self, subjects: Sequence[Identifier], purpose: str, case: str
+    ) -> tuple[rounds.Blinding, dict[str, Evaluated]]:
         blinding, request = rounds.evaluate(
             self._party,
             [to_bytes(subject) for subject in subjects],
@@ -61,16 +89,18 @@ class Requester:
         )
         evaluated = await self._transport.send(COORDINATOR, Evaluate.TYPE, request)
         try:
-            quorum = rounds.evaluations(self._party, blinding, evaluated, self._clock())
+            return blinding, rounds.evaluations(self._party, blinding, evaluated, self._clock())
         except DecodeError as error:
             raise IndeterminateError([COORDINATOR], "wrong answer from") from error
-        pseudonyms = rounds.unblind(self._party, blinding, quorum)
+
+    async def _ask(
+        self, pseudonyms: Sequence[bytes], purpose: str
+    ) -> tuple[rounds.Question, tuple[Signed[Decision], ...]]:
         question, asked, looked = rounds.ask(
             self._party, pseudonyms, purpose=purpose, now=self._clock(), random=self._random
         )
         reply = await self._transport.send(COORDINATOR, Ask.TYPE, encode([asked, looked]))
         try:
-            decisions = rounds.decisions(self._party, question, reply, self._clock())
+            return question, rounds.decisions(self._party, question, reply, self._clock())
         except PeerError as error:
             raise IndeterminateError([COORDINATOR], "wrong answer from") from error
-        return Decided(decisions, blinding, quorum, question)

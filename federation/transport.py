@@ -10,8 +10,10 @@ import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from http import HTTPStatus
 
-import httpx
+import aiohttp
 
 from federation.problem import to_error
 from protocol.errors import IndeterminateError, PeerError, ReplayedError
@@ -20,6 +22,10 @@ from protocol.messages import Answer
 MEDIA_TYPE = "application/cbor"
 MAX_REPLY = Answer.LIMIT
 PROBE_SECONDS = 3.0
+KEEP_ALIVE_SECONDS = 60.0
+"""How long an idle connection is kept; services keep theirs longer, so that none is closed while a message is sent."""
+
+_HEADERS = {"content-type": MEDIA_TYPE}
 
 Handler = Callable[[str, bytes], Awaitable[bytes]]
 
@@ -109,17 +115,24 @@ class HttpTransport(Transport):
 
     `timeout` bounds a whole exchange in seconds. Where a connection breaks before an answer came, the message is sent
     once more: had it arrived, its receiver refuses the second as replayed, so it is never answered twice, and the reply
-    is lost. Certificates are checked against the system's authorities (or those of SSL_CERT_FILE).
+    is lost. No redirect is followed. Certificates are checked against the system's authorities (or those of
+    SSL_CERT_FILE).
     """
 
     def __init__(self, urls: Callable[[], Mapping[str, str]], timeout: float) -> None:
         self._urls = urls
         self._timeout = timeout
-        self._client = httpx.AsyncClient(
-            timeout=timeout,
-            limits=httpx.Limits(max_connections=None),
-            trust_env=False,
-            verify=ssl.create_default_context(),
+        self._ssl = ssl.create_default_context()
+
+    @cached_property
+    def _client(self) -> aiohttp.ClientSession:
+        """Made at the first message, for it belongs to the loop that runs then."""
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=self._ssl),
+            timeout=aiohttp.ClientTimeout(total=None),  # a whole exchange has one of its own
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+            auto_decompress=False,
         )
 
     async def send(self, receiver: str, kind: str, data: bytes) -> bytes:
@@ -128,37 +141,40 @@ class HttpTransport(Transport):
             async with asyncio.timeout(self._timeout):
                 try:
                     return await self._post(receiver, kind, data)
-                except httpx.TransportError:
+                except aiohttp.ClientError:
                     return await self._post(receiver, kind, data)
-        except (TimeoutError, httpx.HTTPError, KeyError, ReplayedError) as error:
+        except (TimeoutError, aiohttp.ClientError, KeyError, ReplayedError) as error:
             raise UnreachableError([receiver]) from error
 
     async def probe(self, receiver: str, seconds: float = PROBE_SECONDS) -> None:
         """GET `{url}/readyz`."""
         try:
             async with asyncio.timeout(seconds):
-                response = await self._client.get(f"{self._urls()[receiver]}/readyz")
-        except (TimeoutError, httpx.HTTPError, KeyError) as error:
+                status, reply = await self._exchange("GET", receiver, "readyz")
+        except (TimeoutError, aiohttp.ClientError, KeyError) as error:
             raise UnreachableError([receiver]) from error
-        if response.status_code != httpx.codes.OK:
-            refusal = _refusal(response.content, receiver)
+        if status != HTTPStatus.OK:
+            refusal = _refusal(reply, receiver)
             raise refusal if isinstance(refusal, IndeterminateError) else IndeterminateError([receiver])
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await self._client.close()
 
     async def _post(self, receiver: str, kind: str, data: bytes) -> bytes:
-        url, headers = f"{self._urls()[receiver]}/v1/{kind}", {"content-type": MEDIA_TYPE}
-        reply = bytearray()
-        async with self._client.stream("POST", url, content=data, headers=headers) as response:
-            async for part in response.aiter_raw():
+        status, reply = await self._exchange("POST", receiver, f"v1/{kind}", data)
+        if status != HTTPStatus.OK:
+            raise _refusal(reply, receiver)
+        return reply
+
+    async def _exchange(self, method: str, receiver: str, path: str, data: bytes | None = None) -> tuple[int, bytes]:
+        url, reply = f"{self._urls()[receiver]}/{path}", bytearray()
+        async with self._client.request(method, url, data=data, headers=_HEADERS, allow_redirects=False) as response:
+            async for part in response.content.iter_any():
                 reply += part
                 if len(reply) > MAX_REPLY:
-                    raise httpx.DecodingError("reply is too long")
-        if response.status_code != httpx.codes.OK:
-            raise _refusal(bytes(reply), receiver)
-        return bytes(reply)
+                    raise UnreachableError([receiver])
+        return response.status, bytes(reply)
 
 
 async def probe_all(transport: Transport, receivers: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import gmpy2
 from gmpy2 import mpz
 
-from protocol import labels
+from protocol import halves, labels
 from protocol.codec import Random, digest, i2osp, os2ip
 from protocol.errors import CiphertextError, OpeningError, ProofError, QuorumError, UsageError
 from protocol.modulus import is_unit
@@ -95,7 +95,7 @@ def combine(key: OpeningKey, ciphertext: int, shares: Mapping[int, int]) -> int:
         raise QuorumError(f"{len(shares)} opening shares, {key.threshold} needed")
     if not all(1 <= index <= len(key.verification) for index in shares):
         raise UsageError("opening share of an unknown keyholder")
-    n, n_squared = mpz(key.public_key.n), mpz(key.public_key.n_squared)
+    n = mpz(key.public_key.n)
     quorum = sorted(shares)[: key.threshold]
     coefficients = integer_lagrange(quorum, key.delta)
     root = mpz(1)
@@ -104,11 +104,13 @@ def combine(key: OpeningKey, ciphertext: int, shares: Mapping[int, int]) -> int:
             raise OpeningError("an opening share is outside Z_N*")
         root = root * gmpy2.powmod(shares[index], 2 * coefficients[index], n) % n
     scale = 8 * key.delta**2
-    blinded = gmpy2.powmod(ciphertext, scale, n_squared) * gmpy2.powmod(root, -n, n_squared) % n_squared
-    # blinded = 1 mod N says w^N = A^(8Δ²) mod N: with unique N-th roots, w is the right one.
-    if blinded % n != 1:
+    low, high = halves.power(halves.split(ciphertext, n), scale, n)
+    power_low, power_high = halves.power(halves.split(root, n), key.public_key.n, n)
+    if power_low != low:
         raise OpeningError("the combined root does not satisfy w^N = A^(8Δ²)")
-    return int((blinded - 1) // n * gmpy2.invert(scale, n) % n)
+    # With unique N-th roots w is the right one. With equal low halves, A^(8Δ²)·w^(-N) mod N² is 1 + N·(high -
+    # power_high)/low, and that is (1 + N)^(8Δ²·m).
+    return int((high - power_high) * gmpy2.invert(low * scale, n) % n)
 
 
 def prove_share(key: OpeningKey, share: OpeningShare, x: int, random: Random) -> tuple[bytes, bytes]:

@@ -15,8 +15,10 @@ from gmpy2 import mpz
 from phe import PaillierPublicKey
 from phe.util import mulmod
 
+from protocol import halves
 from protocol.codec import Random, i2osp, os2ip
 from protocol.errors import CiphertextError, UsageError
+from protocol.halves import Halves
 
 _WINDOW_BITS = 8
 
@@ -64,15 +66,16 @@ class PublicKey:
 
     def multiply(self, ciphertext: int, factor: int) -> int:
         """Ciphertext of `factor` times its plaintext."""
-        return int(gmpy2.powmod(ciphertext, factor, self.n_squared))
+        n = mpz(self.n)
+        return halves.join(halves.power(halves.split(ciphertext, n), factor, n), n)
 
     def pack(self, ciphertexts: Iterable[int], stride: int) -> int:
         """Ciphertext of Σ plaintext_k · 2^(stride·k), by Horner's rule from the last to the first."""
-        modulus, shift = mpz(self.n_squared), mpz(1) << stride
-        packed = mpz(1)
+        n = mpz(self.n)
+        packed = halves.ONE
         for ciphertext in reversed(list(ciphertexts)):
-            packed = gmpy2.powmod(packed, shift, modulus) * ciphertext % modulus
-        return int(packed)
+            packed = halves.product(halves.square(packed, n, stride), halves.split(ciphertext, n), n)
+        return halves.join(packed, n)
 
     def check(self, ciphertext: int) -> None:
         """Refuse what is no ciphertext.
@@ -103,35 +106,35 @@ class Randomiser:
     """
 
     public_key: PublicKey
-    _table: tuple[tuple[mpz, ...], ...] = field(repr=False)
+    _table: tuple[tuple[Halves, ...], ...] = field(repr=False)
 
     @staticmethod
     def create(public_key: PublicKey, random: Random) -> "Randomiser":
-        """Draw this party's own x and build the table (about 37 MB at 3072 bits).
+        """Draw this party's own x and build the table (about 45 MB at 3072 bits).
 
         The base is never taken from another party: whoever chose x could recognise or unmask every ζ made with it.
         """
-        n, n_squared = mpz(public_key.n), mpz(public_key.n_squared)
+        n = mpz(public_key.n)
         x = mpz(os2ip(random(public_key.modulus_bytes + 16))) % n
         if gmpy2.gcd(x, n) != 1:
             raise UsageError("the random source gave no unit modulo N")
-        base = gmpy2.powmod(-x * x % n, n, n_squared)
+        base = halves.power(halves.split(-x * x % n, n), public_key.n, n)
         table = []
         for _ in range(-(-_exponent_bytes(public_key) * 8 // _WINDOW_BITS)):
             row = [base]
             for _ in range((1 << _WINDOW_BITS) - 1):
-                row.append(row[-1] * base % n_squared)
+                row.append(halves.product(row[-1], base, n))
             table.append(tuple(row))
             base = row[-1]
         return Randomiser(public_key, tuple(table))
 
     def fresh(self, random: Random) -> int:
         """Return a fresh ζ, an encryption of zero."""
-        modulus = mpz(self.public_key.n_squared)
-        zeta = mpz(1)
+        n = mpz(self.public_key.n)
+        zeta = halves.ONE
         for row, digit in zip(self._table, random(_exponent_bytes(self.public_key)), strict=True):
-            zeta = zeta * row[digit] % modulus
-        return int(zeta)
+            zeta = halves.product(zeta, row[digit], n)
+        return halves.join(zeta, n)
 
 
 def _exponent_bytes(public_key: PublicKey) -> int:

@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from api.gateway_app import build
 from api.local import LocalFederation
+from api.monitoring import Monitor
+from api.portfolios import Desk
 from federation.gateway import PATIENCE, Answer, Gateway
+from federation.webhooks import LOOPBACK, Webhooks
 from nodes.listings import Listing
+from nodes.storage.cipher import KEY_BYTES, ColumnCipher
 from nodes.storage.engine import open_engine
+from nodes.storage.portfolios import Portfolios
 from nodes.storage.state import ProtocolState
 from protocol.agreement.roster import COORDINATOR
 from protocol.errors import PeerError
@@ -66,6 +72,7 @@ class Office:
     folder: Path
     federation: LocalFederation
     clock: Clock = field(default_factory=Clock)
+    key: bytes = field(default_factory=lambda: secrets.token_bytes(KEY_BYTES), repr=False)
 
     @classmethod
     def create(cls, folder: Path, **document: Any) -> "Office":
@@ -92,9 +99,22 @@ class Office:
     def ledger(self) -> ProtocolState:
         return ProtocolState(open_engine(f"sqlite:///{self.folder}/gateway.sqlite"))
 
-    def app(self, patience: float = PATIENCE) -> FastAPI:
+    def portfolios(self) -> Portfolios:
+        engine = open_engine(f"sqlite:///{self.folder}/portfolios.sqlite")
+        return Portfolios(engine, ColumnCipher(self.key, secrets.token_bytes))
+
+    def monitor(self, patience: float = PATIENCE, gateway: Gateway | None = None) -> Monitor:
+        """This office's monitoring, as it is after a start: tests take its steps one by one."""
+        asked = gateway or self.gateway(patience)
+        webhooks = Webhooks(LOOPBACK)
+        return Monitor(
+            Desk(lambda: asked, self.portfolios(), webhooks.hosts, self.clock), webhooks, CollectorRegistry()
+        )
+
+    def app(self, patience: float = PATIENCE, monitor: Monitor | None = None) -> FastAPI:
         gateway = self.gateway(patience)
-        return build(lambda: gateway, sha256(TOKEN.encode()).hexdigest())
+        watching = monitor or self.monitor(gateway=gateway)
+        return build(lambda: gateway, sha256(TOKEN.encode()).hexdigest(), watching)
 
     def ask(
         self,

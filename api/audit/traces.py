@@ -151,6 +151,8 @@ def _exercise(grounds: Grounds) -> Exercised:
         asked = unlisted
     case = f"case {_number(draws, 0)} of {made_name(draws, 0)}"
     answers = list(_asked(processes, asked, case))
+    if grounds.own:  # at another's gateway nothing is left behind
+        answers += _watched(processes, asked, case)
     every_name = [name for own in names.values() for name in own]
     return Exercised(listed, every_name, asked, case, answers, list(processes.records))
 
@@ -178,6 +180,25 @@ def _asked(processes: Processes, subjects: Sequence[Secret], case: str) -> Itera
             named = client.post("/v1/standing", json={**question, "subject": _NAMED})
             yield answer(requester.id, "/v1/standing", named)
             yield answer(requester.id, "/v1/agreements", client.get("/v1/agreements"))
+
+
+def _watched(processes: Processes, subjects: Sequence[Secret], case: str) -> Iterator[Trace]:
+    """Register portfolios, which keep what they need at every gateway; yields the answers of those with another case.
+
+    A caller's own case comes back to it, as it must: so not the one that is looked for.
+    """
+    some = [subjects[0], subjects[len(subjects) // 2], subjects[-1]]
+    watched = [{"scheme": it.scheme, "value": it.text, "reference": f"no. {at}"} for at, it in enumerate(some)]
+    for requester in processes.terms.agreement.requesters:
+        terms: dict[str, Any] = {"agreement": processes.terms.agreement.id, "purpose": requester.purposes[0]}
+        terms |= {"every": "1h", "until": datetime.now(UTC).date().isoformat(), "subjects": watched}
+        with processes.client(requester.id) as client:
+            client.post("/v1/portfolios", json={**terms, "case": case}).raise_for_status()
+            made = client.post("/v1/portfolios", json={**terms, "case": "recorded"})
+            yield answer(requester.id, "/v1/portfolios", made)
+            for part in ("subjects", "changes"):
+                shown = client.get(f"/v1/portfolios/{made.json()['id']}/{part}")
+                yield answer(requester.id, f"/v1/portfolios/{{portfolio}}/{part}", shown)
 
 
 def _stored(processes: Processes, agency: str) -> list[Listing]:

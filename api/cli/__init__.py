@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from api.cli import ask, audit, bench, demo, epoch, federation, imports, node, subject
+from api.cli import ask, audit, bench, demo, epoch, federation, imports, node, portfolio, subject
 from api.cli.exits import BAD_INPUT, UNEXPECTED
 from api.logs import described
 from protocol.errors import ConcordatError
@@ -19,6 +19,7 @@ app.command("import")(imports.import_)
 app.add_typer(node.node, name="node")
 app.add_typer(epoch.epoch, name="epoch")
 app.add_typer(subject.subject, name="subject")
+app.add_typer(portfolio.portfolio, name="portfolio")
 app.add_typer(federation.agreement_app, name="agreement")
 app.add_typer(federation.certificate_app, name="certificate")
 

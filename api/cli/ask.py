@@ -17,7 +17,7 @@ from api.home import Home, write_private
 from federation.problem import MALFORMED, document
 from protocol.errors import DecodeError
 
-_ADVICE = {
+ADVICE = {
     BAD_INPUT: "Correct what is named, and ask again.",
     INDETERMINATE: "No decision was made, and nothing follows about the subject. See that every party runs "
     "(`concordat up DIR --wait`), and ask again.",
@@ -64,7 +64,7 @@ def check(
     elif reply.code == DONE:
         _show(reply.document, Console())
     if reply.code != DONE:
-        stop(reply.code, _reason(reply.document), _ADVICE.get(reply.code, ""))
+        stop(reply.code, reason_of(reply.document), ADVICE.get(reply.code, ""))
 
 
 def screen(
@@ -93,7 +93,7 @@ def screen(
     if refusal is not None:
         stop(
             refusal.code,
-            _reason(refusal.document),
+            reason_of(refusal.document),
             "What was decided is kept; run the same command again to go on.",
         )
     if counts.keys() - {"decided"}:
@@ -106,7 +106,8 @@ def _refuse(reason: str, as_json: bool) -> NoReturn:
     stop(BAD_INPUT, reason)
 
 
-def _reason(problem: dict[str, Any]) -> str:
+def reason_of(problem: dict[str, Any]) -> str:
+    """A problem document in a sentence."""
     missing = problem.get("missing")
     return f"No answer from: {', '.join(missing)}." if missing else f"{problem.get('title')}: {problem.get('detail')}."
 

@@ -1,4 +1,4 @@
-"""A caller of a gateway: where it is, its token, and one POST."""
+"""A caller of a gateway: where it is, its token, and one request."""
 
 import json
 from dataclasses import dataclass
@@ -47,14 +47,20 @@ class GatewayClient:
         self._requester = requester or names[0]
 
     def ask(self, question: dict[str, Any], path: str = "membership", seconds: float = SECONDS) -> Reply:
-        """Ask for this agreement; a gateway that cannot be reached is an indeterminate answer, too."""
-        body = json.dumps({"agreement": self._agreement.id, **question}).encode()
+        """Ask for this agreement."""
+        return self.call("POST", path, {"agreement": self._agreement.id, **question}, seconds)
+
+    def call(
+        self, method: str, path: str, document: dict[str, Any] | None = None, seconds: float = BATCH_SECONDS
+    ) -> Reply:
+        """Send a request to the gateway; one that cannot be reached is an indeterminate answer, too."""
         try:
             url = read_urls(self._home.urls_path)[self._requester]
             token = self._home.token_path(self._requester).read_text("ascii").strip()
-            response = httpx.post(
+            response = httpx.request(
+                method,
                 f"{url}/v1/{path}",
-                content=body,
+                content=None if document is None else json.dumps(document).encode(),
                 headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
                 timeout=seconds,
                 trust_env=False,
@@ -62,6 +68,11 @@ class GatewayClient:
             return Reply(dict(response.json()), _code(response.status_code))
         except (OSError, httpx.HTTPError, KeyError, TypeError, ValueError):
             return Reply(problem.from_error(IndeterminateError(["gateway"])), INDETERMINATE)
+
+    @property
+    def agreement(self) -> str:
+        """The id of the agreement that it asks under."""
+        return self._agreement.id
 
 
 def _agreement(home: Home) -> Agreement:

@@ -40,10 +40,10 @@ class Screening:
         if output.exists() and output.samefile(file):
             raise DecodeError("OUT.csv: is FILE.csv itself")
         self._output = output
-        self._subjects = [(row[0], row[1]) for row in _rows(file, "FILE.csv", HEADER[:2])]
+        self._subjects = [(row[0], row[1]) for row in read_rows(file, "FILE.csv", HEADER[:2])]
         self._results: dict[Subject, Result] = {}
         if output.exists() and output.stat().st_size:
-            kept = {(row[0], row[1]): (row[2], row[3]) for row in _rows(output, "OUT.csv", HEADER)}
+            kept = {(row[0], row[1]): (row[2], row[3]) for row in read_rows(output, "OUT.csv", HEADER)}
             self._results = {key: kept[key] for key in self._subjects if key in kept and kept[key][0] in FINAL}
 
     def run(self, client: GatewayClient, question: dict[str, str], progress: Progress) -> Reply | None:
@@ -89,8 +89,12 @@ def _result(item: dict[str, Any]) -> Result:
     return ("error" if item.get("type") == PREFIX + MALFORMED else "indeterminate"), ""
 
 
-def _rows(path: Path, name: str, columns: Sequence[str]) -> list[list[str]]:
-    """Read the columns of a CSV file; what a run cut off in writing left of its last line is no row."""
+def read_rows(path: Path, name: str, columns: Sequence[str]) -> list[list[str]]:
+    """Read the columns of a CSV file; what a run cut off in writing left of its last line is no row.
+
+    Raises:
+        DecodeError: it is not such a file; names it and the reason.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
         if name == "OUT.csv":

@@ -140,6 +140,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "method": _text("GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|"),
     "route": _text(
         r"(/v1/(evaluate|ask|access|open|prove|membership|membership:batch|standing|agreements)|/(healthz|readyz|metrics)|"
+        r"/v1/portfolios(/\{portfolio\}(/subjects|/changes)?)?|"
         r"/docs|/docs/oauth2-redirect|/openapi\.json|/subject(/listings|/listings/\{reference\}/[a-z]+|/file|/door)?|"
         r"/clerk/(due|find|listings|subjects|trail)|/clerk/listings/\{reference\}(/[a-z-]+)?|)"
     ),
@@ -150,6 +151,17 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "words": _text(r"[A-Za-z0-9 ,;:.()'-]{1,120}"),
     "problem": _text("urn:concordat:problem:[a-z-]+"),
     "decided": _text("decided|indeterminate|error"),
+    "portfolio": _text("[0-9a-f]{32}"),
+    "event's id": _text("[0-9a-f]{32}-[0-9]+"),
+    "event's source": _text("urn:concordat:portfolio:[0-9a-f]{32}"),
+    "event's type": _text(r"org\.concordat\.(decision\.(changed|lapsed)|portfolio\.outdated)"),
+    "media type": _text("application/json"),
+    "reference": _text("[^\x00-\x1f]{1,128}"),
+    "change": _text("added|removed|disputed|settled"),
+    "decided or lapsed": _text("decided|lapsed"),
+    "delivered or failed": _text("delivered|failed"),
+    "number or none": lambda value, _header, _terms: value is None or isinstance(value, int),
+    "text or none": lambda value, _header, _terms: value is None or isinstance(value, str),
     "effect": _text("restriction|notice|incentive"),
     "door": _text(r"https?://[^\s]+/subject|https?://[^\s]+"),
     "certificate": _text("[A-Za-z0-9+/=_-]+"),

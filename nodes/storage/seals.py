@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 
 from nodes.storage.cipher import ColumnCipher
+from nodes.storage.engine import run
 from nodes.storage.tables import CANARY, LISTING, PENDING, SEAL
 from protocol.errors import BucketOverflowError, NotGrantedError
 
@@ -66,11 +67,16 @@ _BUCKETS: Final = union_all(
         CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch == _EPOCH, CANARY.c.prefix.in_(_PREFIXES)
     ),
 )
-_IS_OPEN: Final = exists().where(CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch == _EPOCH)
-_IS_WAITED_FOR: Final = exists().where(PENDING.c.agreement == _AGREEMENT, PENDING.c.epoch == _EPOCH)
-_OPENED: Final = select(_IS_OPEN)
-_OVER: Final = select(~_IS_OPEN & exists().where(CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch > _EPOCH))
-_READY: Final = select(_IS_OPEN & ~_IS_WAITED_FOR)
+# What every request asks is given to the driver as it is.
+_OPENED: Final = "SELECT EXISTS (SELECT * FROM canary WHERE agreement = :agreement AND epoch = :epoch)"
+_READY: Final = (
+    "SELECT EXISTS (SELECT * FROM canary WHERE agreement = :agreement AND epoch = :epoch) "
+    "AND NOT EXISTS (SELECT * FROM pending WHERE agreement = :agreement AND epoch = :epoch)"
+)
+_OVER: Final = (
+    "SELECT NOT EXISTS (SELECT * FROM canary WHERE agreement = :agreement AND epoch = :epoch) "
+    "AND EXISTS (SELECT * FROM canary WHERE agreement = :agreement AND epoch > :epoch)"
+)
 _ADD: Final = text(
     "INSERT INTO seal (listing, position, agreement, epoch, prefix, pseudonym) "
     "VALUES (:listing, :position, :agreement, :epoch, :prefix, :pseudonym) ON CONFLICT DO NOTHING"
@@ -93,11 +99,11 @@ class Seals:
 
     def is_open(self, connection: Connection) -> bool:
         """Whether `open` opened this epoch."""
-        return bool(connection.execute(_OPENED, self._epoch).scalar_one())
+        return bool(run(connection, _OPENED, self._epoch).scalar_one())
 
     def is_ready(self, connection: Connection) -> bool:
         """Whether this epoch is opened and no listing waits to be sealed in it."""
-        return bool(connection.execute(_READY, self._epoch).scalar_one())
+        return bool(run(connection, _READY, self._epoch).scalar_one())
 
     def open(self, connection: Connection, registers: Collection[str], canary: Seal) -> None:
         """Store the canary; from now on every listing of these registers is sealed or waits to be.
@@ -138,7 +144,7 @@ class Seals:
         connection.execute(insert(PENDING).from_select([*self._epoch, "listing"], unsealed))
 
     def _require_not_over(self, connection: Connection) -> None:
-        if connection.execute(_OVER, self._epoch).scalar_one():
+        if run(connection, _OVER, self._epoch).scalar_one():
             raise NotGrantedError("this epoch is over: nothing is sealed in it any more")
 
     def waiting(self, connection: Connection, limit: int) -> list[int]:

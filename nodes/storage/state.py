@@ -8,11 +8,11 @@ and requesters are ids, sessions 16 bytes, times Unix seconds.
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import BigInteger, Connection, Engine, TextClause, bindparam, delete, text, tuple_
+from sqlalchemy import BigInteger, Connection, Engine
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from nodes.storage.engine import forget_log, migrate, writing
+from nodes.storage.engine import forget_log, migrate, run, writing
 from protocol.agreement.terms import Allowance
 from protocol.errors import QuotaError, ReplayedError, SpentError
 from protocol.messages import Open, Prove
@@ -67,33 +67,30 @@ EMPTYING: Final = 60
 """Seconds between two times that the write-ahead log is emptied of sessions that were forgotten."""
 
 # Each claim is one statement: the database decides who was first, whatever runs at the same time.
-_CLAIM_SESSION: Final = text(
+_CLAIM_SESSION: Final = (
     "INSERT INTO session (kind, sender, session, expires) VALUES (:kind, :sender, :session, :expires) "
     "ON CONFLICT DO NOTHING"
 )
-_CLAIM_OPENING: Final = text(
+_CLAIM_OPENING: Final = (
     "INSERT INTO opening (requester, session, chunk, x_digest) VALUES (:requester, :session, :chunk, :x_digest) "
     "ON CONFLICT DO NOTHING"
 )
-_OPENED: Final = text(
+_OPENED: Final = (
     "SELECT 1 FROM opening WHERE requester = :requester AND session = :session AND chunk = :chunk "
     "AND x_digest = :x_digest"
 )
-_CHARGE: Final = text(
+_CHARGE: Final = (
     "INSERT INTO charge (kind, sender, period, used) VALUES (:kind, :sender, :period, :amount) "
     "ON CONFLICT (kind, sender, period) DO UPDATE SET used = charge.used + excluded.used "
     "WHERE charge.used + excluded.used <= :limit"
 )
-_OLD: Final = select(col(_SessionRow.kind), col(_SessionRow.sender), col(_SessionRow.session)).where(
-    col(_SessionRow.expires) < bindparam("before", type_=BigInteger)
-)
 # On PostgreSQL what another request is forgetting just now is left to it: waiting for each other might be a deadlock.
-_FORGET: Final = delete(_SessionRow).where(
-    tuple_(col(_SessionRow.kind), col(_SessionRow.sender), col(_SessionRow.session)).in_(
-        _OLD.with_for_update(skip_locked=True)
-    )
+_FORGET: Final = "DELETE FROM session WHERE expires < :before"
+_FORGET_ON_POSTGRESQL: Final = (
+    "DELETE FROM session WHERE (kind, sender, session) IN "
+    "(SELECT kind, sender, session FROM session WHERE expires < :before FOR UPDATE SKIP LOCKED)"
 )
-_LOG: Final = text(
+_LOG: Final = (
     "INSERT INTO log (time, kind, sender, purpose, m, outcome) VALUES (:time, :kind, :sender, :purpose, :m, :outcome)"
 )
 
@@ -104,6 +101,7 @@ class ProtocolState:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._emptied = 0
+        self._forget = _FORGET_ON_POSTGRESQL if engine.dialect.name == "postgresql" else _FORGET
         migrate(engine, "state")
 
     def admit(self, kind: str, header: Header, allowance: Allowance, now: int) -> None:
@@ -115,7 +113,7 @@ class ProtocolState:
         """
         session = {"kind": kind, "sender": header.sender, "session": header.session, "expires": header.expires}
         with writing(self._engine) as database:
-            forgotten = database.execute(_FORGET, {"before": now - GRACE}).rowcount
+            forgotten = run(database, self._forget, {"before": now - GRACE}).rowcount
             if not _claimed(database, _CLAIM_SESSION, session):
                 raise ReplayedError("this session was used before")
             _charge(database, kind, header.sender, header.m, allowance, now)
@@ -150,7 +148,7 @@ class ProtocolState:
         kind = f"{Prove.TYPE} {chunk}"
         proof = {"kind": kind, "sender": requester, "session": request.session, "expires": request.expires}
         with writing(self._engine) as database:
-            if database.execute(_OPENED, opening).first() is None:
+            if run(database, _OPENED, opening).first() is None:
                 raise SpentError("nothing was opened for this chunk and challenge")
             if not _claimed(database, _CLAIM_SESSION, proof):
                 raise ReplayedError("this share was proven before")
@@ -186,8 +184,8 @@ class ProtocolState:
             return list(database.exec(select(LogEntry).order_by(col(LogEntry.number))))
 
 
-def _claimed(database: Connection, claim: TextClause, values: dict[str, object]) -> bool:
-    return database.execute(claim, values).rowcount == 1
+def _claimed(database: Connection, claim: str, values: dict[str, object]) -> bool:
+    return run(database, claim, values).rowcount == 1
 
 
 def _charge(database: Connection, kind: str, sender: str, amount: int, allowance: Allowance, now: int) -> None:
@@ -199,7 +197,7 @@ def _charge(database: Connection, kind: str, sender: str, amount: int, allowance
 def _log(database: Connection, kind: str, header: Header | None, m: int, outcome: str, now: int) -> None:
     sender, purpose = (header.sender, header.purpose) if header else ("", "")
     entry = {"time": now, "kind": kind, "sender": sender, "purpose": purpose, "m": m, "outcome": outcome}
-    database.execute(_LOG, entry)
+    run(database, _LOG, entry)
 
 
 def _digest(epoch: int, x: bytes) -> bytes:

@@ -61,13 +61,15 @@ def receive_evaluate(party: Party, data: bytes, now: int) -> Signed[Evaluate]:
         party.terms.require_right(header.sender, header.purpose, now)
     if len(request.body.blinded) != header.m:
         raise DecodeError("message field blinded is not one element a subject")
-    _elements(request)
+    for element in request.body.blinded:
+        decode_element(element)
     return request
 
 
 def evaluate(party: Party, request: Signed[Evaluate], share: KeyShare, random: Random, now: int) -> bytes:
     """Return Z_j = k_j·B for every element with one batched DLEQ proof."""
-    elements, proof = oprf.blind_evaluate_with_proof(share.secret, share.public_share, _elements(request), random)
+    blinded = tuple(map(Element, request.body.blinded))  # decoded when it was received
+    elements, proof = oprf.blind_evaluate_with_proof(share.secret, share.public_share, blinded, random)
     return party.reply(Evaluated(elements, proof), request, now)
 
 
@@ -118,10 +120,6 @@ def prove(party: Party, proof: Proof, share: OpeningShare, random: Random, now: 
     """Return Shoup's proof for the share of exactly this x."""
     challenge, response = prove_share(party.terms.opening_key, share, proof.x, random)
     return party.reply(Proved(challenge, response), proof.request, now)
-
-
-def _elements(request: Signed[Evaluate]) -> tuple[Element, ...]:
-    return tuple(map(decode_element, request.body.blinded))
 
 
 def _challenge(party: Party, data: bytes) -> int:

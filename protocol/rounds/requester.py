@@ -81,7 +81,7 @@ def accept(party: Party, state: Blinding, keyholder: str, reply: bytes, now: int
     """
     message = party.receive_reply(reply, Evaluated, state.request, keyholder, now)
     evaluated = tuple(map(decode_element, message.body.elements))
-    blinded = tuple(map(decode_element, state.request.body.blinded))
+    blinded = tuple(map(Element, state.request.body.blinded))  # this party's own
     oprf.verify(party.terms.oprf_share(keyholder), blinded, evaluated, message.body.proof)
     return message.body
 

@@ -1,11 +1,16 @@
 """Local federations that integration tests ask: their parties' databases in SQLite's files, and on PostgreSQL."""
 
+import io
+import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import structlog
 
+from api import logs
 from tests.federations import Scene
 from tests.postgres import ON_BOTH, places
 
@@ -29,3 +34,18 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     with created(tmp_path / "federation", request.param) as made:
         yield made
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What the service writes to its log, and to standard error."""
+    handlers, level, written = logging.root.handlers[:], logging.root.level, io.StringIO()
+    logging.root.handlers.clear()
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, written)
+    logs.configure("procurement-office")
+    yield written
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)

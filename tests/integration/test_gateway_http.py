@@ -3,19 +3,15 @@
 import asyncio
 import io
 import json
-import logging
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import structlog
 from fastapi import FastAPI
 
-from api import logs
 from api.gateway_app import build
 from api.gateway_forms import MAX_BODY
 from federation.problem import MEDIA_TYPE, PREFIX
@@ -39,21 +35,6 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
 @pytest.fixture(scope="module")
 def app(office: Office) -> FastAPI:
     return office.app()
-
-
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What the service writes to its log, and to standard error."""
-    handlers, level, written = logging.root.handlers[:], logging.root.level, io.StringIO()
-    logging.root.handlers.clear()
-    for stream in ("stdout", "stderr"):
-        monkeypatch.setattr(sys, stream, written)
-    logs.configure("procurement-office")
-    yield written
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
 
 
 def send(app: FastAPI, method: str, path: str, **request: Any) -> httpx.Response:
@@ -218,7 +199,13 @@ def test_a_body_over_a_mebibyte_is_413_whether_it_says_its_length_or_not(app: Fa
     ],
 )
 @pytest.mark.parametrize(
-    ("method", "path"), [("POST", SINGLE), ("POST", MANY), ("POST", "/v1/standing"), ("GET", "/v1/agreements")]
+    ("method", "path"),
+    [
+        *(("POST", SINGLE), ("POST", MANY), ("POST", "/v1/standing"), ("GET", "/v1/agreements")),
+        *(("POST", "/v1/portfolios"), ("GET", "/v1/portfolios")),
+        *((method, f"/v1/portfolios/{'0' * 32}") for method in ("GET", "PUT", "PATCH", "DELETE")),
+        *(("GET", f"/v1/portfolios/{'0' * 32}/{part}") for part in ("changes", "subjects")),
+    ],
 )
 def test_without_this_gateways_token_nothing_is_served(
     app: FastAPI, header: dict[str, Any], method: str, path: str

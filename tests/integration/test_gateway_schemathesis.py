@@ -24,6 +24,8 @@ OPERATIONS = [
     ("/v1/membership", "POST"),
     ("/v1/membership:batch", "POST"),
     ("/v1/standing", "POST"),
+    ("/v1/portfolios", "POST"),
+    ("/v1/portfolios", "GET"),
     ("/v1/agreements", "GET"),
     ("/healthz", "GET"),
     ("/readyz", "GET"),
@@ -63,7 +65,7 @@ def test_only_what_is_documented_comes_back_to_what_is_allowed(app: FastAPI, pat
     assert send_all(app, path, method, GenerationMode.POSITIVE) <= {200, 422}
 
 
-@pytest.mark.parametrize(("path", "method"), OPERATIONS[:3])
+@pytest.mark.parametrize(("path", "method"), OPERATIONS[:4])
 def test_only_refusals_come_back_to_what_is_forbidden(app: FastAPI, path: str, method: str) -> None:
     assert 422 in (statuses := send_all(app, path, method, GenerationMode.NEGATIVE))
     assert statuses <= {400, 413, 422}

@@ -19,11 +19,13 @@ pytestmark = pytest.mark.postgres
 PASSWORD = "geheim-17"  # noqa: S105  # of nobody: the server trusts who reaches it
 TABLES = {
     "LISTINGS": {"listing", "seal", "pending", "canary", "credential", "event", "identifier", "listings_version"},
+    "PORTFOLIOS": {"portfolio", "subject", "change", "portfolios_version"},
     "STATE": {"session", "opening", "charge", "log", "state_version"},
 }
 HOLDERS = (
     *product((f"agencies/{agency}" for agency in AGENCIES), ("LISTINGS", "STATE")),
-    *product(("coordinator", f"gateways/{REQUESTER}", "gateways/bank"), ("STATE",)),
+    *product((f"gateways/{REQUESTER}", "gateways/bank"), ("PORTFOLIOS", "STATE")),
+    ("coordinator", "STATE"),
 )
 
 

@@ -1,11 +1,7 @@
-"""Quotas hold across processes that share a database, refusals are logged, and a worker that dies is replaced."""
+"""Quotas hold across processes that share a database, and refusals are logged."""
 
 import asyncio
-import os
-import signal
-import time
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -14,8 +10,6 @@ import httpx
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from api.settings import Settings
-from api.worker import Workers
 from federation.gateway import QUESTION
 from federation.problem import UnknownAgreementError
 from nodes.storage.engine import open_engine
@@ -139,36 +133,3 @@ def test_a_quota_spent_at_the_coordinator_reaches_the_caller_with_its_time(tmp_p
     reply = asyncio.run(call())
     assert reply.status_code == 429
     assert int(reply.headers["retry-after"]) == 86_400 - first.clock.now % 86_400
-
-
-class Held:
-    """What a worker of the test holds."""
-
-    def pid(self) -> int:
-        return os.getpid()
-
-    def wait(self) -> None:
-        time.sleep(5)
-
-
-def build(_settings: Settings) -> Held:
-    return Held()
-
-
-def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
-    settings = Settings(party="tax", directory=tmp_path, roster=tmp_path / "roster", urls=tmp_path / "urls.json")
-
-    async def call() -> tuple[int, int]:
-        workers = Workers(f"{__name__}:build", settings)
-        try:
-            await workers.start()
-            first = await workers.run("pid")
-            os.kill(first, signal.SIGKILL)
-            with pytest.raises(BrokenProcessPool):
-                await workers.run("wait")
-            return first, await workers.run("pid")
-        finally:
-            workers.stop()
-
-    first, second = asyncio.run(call())
-    assert first != second

@@ -127,7 +127,7 @@ def test_every_category_has_threats_over_the_elements_and_each_is_met_or_accepte
     [
         ("| L2 | coordinator |", "| L2 | courier |", "L2: no element"),
         ("| claim `linkage` |", "| it is safe |", "L1: points at nothing"),
-        ("| NC8 |", "| NC9 |", "NC9: not the next"),
+        ("| NC9 |", "| NC8 |", "NC8: not the next"),
         ("accepted: threat model §2.2.", "nobody would do it", "NC3: points at nothing"),
     ],
 )

@@ -24,7 +24,7 @@ from nodes import lifecycle
 from nodes.life import Act, Transition, replay
 from nodes.lifecycle import Clock, Life, State
 from nodes.listings import Listing
-from nodes.storage import migrations, state, tables
+from nodes.storage import migrations, portfolio_rows, state, tables
 from nodes.storage.bring_over import TO_BRING_OVER
 from nodes.storage.cipher import ColumnCipher
 from nodes.storage.engine import VERSIONS, Database, migrate, open_engine, version, version_table
@@ -37,7 +37,11 @@ from protocol.errors import SealError
 from tests.unit.nodes.builders import make_listing
 from tests.unit.nodes.stores import DEBARMENT, HERE, KEY, add, counter, entered, numbered, pseudonym, step
 
-METADATA: dict[Database, MetaData] = {"listings": tables.Table.metadata, "state": state.Table.metadata}
+METADATA: dict[Database, MetaData] = {
+    "listings": tables.Table.metadata,
+    "portfolios": portfolio_rows.Table.metadata,
+    "state": state.Table.metadata,
+}
 ROOT = Path(migrations.__file__).parents[3]
 both = pytest.mark.parametrize("database", VERSIONS)
 
@@ -94,7 +98,7 @@ def test_the_version_in_the_code_is_the_last_script(database: Database) -> None:
     assert scripts(database).get_heads() == [VERSIONS[database]]
 
 
-def test_both_databases_may_share_one(engine: Engine) -> None:
+def test_all_databases_may_share_one(engine: Engine) -> None:
     for database in VERSIONS:
         migrate(engine, database)
     assert [version(engine, database) for database in VERSIONS] == list(VERSIONS.values())
