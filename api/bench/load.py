@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 
@@ -53,21 +54,23 @@ def _ask(stage: Processes, m: int, seconds: float, due: Callable[[int, float], f
     numbers, counted = count(), threading.Lock()
     latencies: list[float] = []
     errors = 0
-    began, spent = time.monotonic(), cpu_seconds(pids)
 
-    def client() -> None:
+    def client(connection: httpx.Client) -> None:
         nonlocal errors
-        with stage.client(REQUESTER) as connection:
-            while time.monotonic() < began + seconds:
-                number = next(numbers)
-                started = due(number, began)
-                decided = _decided(connection, stage, m, number)
-                with counted:
-                    errors += m - decided
-                    latencies.append(1000 * (time.monotonic() - started))
+        while True:
+            number = next(numbers)
+            started = due(number, began)
+            decided = _decided(connection, stage, m, number)
+            with counted:
+                errors += m - decided
+                latencies.append(1000 * (time.monotonic() - started))
+            if time.monotonic() >= began + seconds:
+                return
 
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        for done in [clients.submit(client) for _ in range(CLIENTS)]:
+    with ExitStack() as stack, ThreadPoolExecutor(CLIENTS) as clients:
+        connections = [stack.enter_context(stage.client(REQUESTER)) for _ in range(CLIENTS)]
+        began, spent = time.monotonic(), cpu_seconds(pids)
+        for done in [clients.submit(client, connection) for connection in connections]:
             done.result()
     return Load(len(latencies) * m, errors, time.monotonic() - began, cpu_seconds(pids) - spent, latencies)
 
