@@ -6,8 +6,8 @@ A request is checked in this order: token, form, agreement, purpose, quota; then
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
@@ -29,6 +29,7 @@ from api.problems import install, read_body
 from api.settings import Settings
 from federation.gateway import Answer, Gateway
 from federation.problem import PREFIX, TokenError, kind_of
+from federation.room import Room
 from federation.transport import HttpTransport
 from federation.webhooks import Webhooks
 from nodes.storage.cipher import ColumnCipher
@@ -39,6 +40,9 @@ from protocol.errors import IdentifierError, IndeterminateError, PeerError
 from protocol.identifiers import Identifier, canonical
 
 TRANSPORT_SECONDS = 27.0
+BODIES = 16 * MAX_BODY
+"""Bytes of bodies whose answers are under way, of all who ask: what memory is left to callers."""
+_LEAST_BODY = 4096  # what a request takes beside its body
 _DESCRIPTION = """Which joint measures apply to a subject? Ask by identifier, for a purpose and a case.
 
 Errors are problem documents (RFC 9457) of type `urn:concordat:problem:…`; none repeats what was sent. Bodies are UTF-8
@@ -158,6 +162,15 @@ def _token(gateway: Callable[[], Gateway], token_hash: str) -> list[Any]:
 
 def _questions(gateway: Callable[[], Gateway], token: list[Any], count: Any) -> APIRouter:
     """Questions, which need the token."""
+    bodies = Room(BODIES)
+
+    @contextmanager
+    def room(request: Request) -> Iterator[None]:
+        """Room for a request's body until it is answered; one that does not say its length may have any."""
+        declared = request.headers.get("content-length", "")
+        length = int(declared) if declared.isdecimal() and len(declared) < 18 else MAX_BODY
+        with bodies.taken(min(max(length, _LEAST_BODY), MAX_BODY)):
+            yield
 
     def one(answer: Answer | PeerError) -> Response:
         count([answer])
@@ -170,26 +183,29 @@ def _questions(gateway: Callable[[], Gateway], token: list[Any], count: Any) -> 
     @router.post("/membership", openapi_extra=body(Question), responses=responses(Decided, *PROBLEMS))
     async def membership(request: Request) -> Response:
         """Ask about one subject."""
-        question = read(Question, await read_body(request, MAX_BODY))
-        subject = canonical(question.subject.scheme, question.subject.value)
-        [answer] = await gateway().ask(question.agreement, [subject], question.purpose, question.case)
+        with room(request):
+            question = read(Question, await read_body(request, MAX_BODY))
+            subject = canonical(question.subject.scheme, question.subject.value)
+            [answer] = await gateway().ask(question.agreement, [subject], question.purpose, question.case)
         return one(answer)
 
     @router.post("/membership:batch", openapi_extra=body(Batch), responses=responses(Items, *PROBLEMS))
     async def membership_batch(request: Request) -> Response:
         """Ask about up to 1,000 subjects; each gets its own answer, indeterminate, or error."""
-        batch = read(Batch, await read_body(request, MAX_BODY))
-        asked = [_subject(subject.scheme, subject.value) for subject in batch.subjects]
-        answers = await gateway().ask(batch.agreement, asked, batch.purpose, batch.case)
+        with room(request):
+            batch = read(Batch, await read_body(request, MAX_BODY))
+            asked = [_subject(subject.scheme, subject.value) for subject in batch.subjects]
+            answers = await gateway().ask(batch.agreement, asked, batch.purpose, batch.case)
         count(answers)
         return JSONResponse({"items": [_item(answer) for answer in answers]})
 
     @router.post("/standing", openapi_extra=body(Question), responses=responses(DecidedStanding, *PROBLEMS))
     async def standing(request: Request) -> Response:
         """Ask about one subject for a certificate that names it: the subject's, to show to whom it likes."""
-        question = read(Question, await read_body(request, MAX_BODY))
-        subject = canonical(question.subject.scheme, question.subject.value)
-        answer = await gateway().standing(question.agreement, subject, question.purpose, question.case)
+        with room(request):
+            question = read(Question, await read_body(request, MAX_BODY))
+            subject = canonical(question.subject.scheme, question.subject.value)
+            answer = await gateway().standing(question.agreement, subject, question.purpose, question.case)
         return one(answer)
 
     @router.get("/agreements", responses=responses(None, 401))

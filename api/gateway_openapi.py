@@ -13,7 +13,7 @@ PROBLEMS: Final = {
     413: "The body is longer than 1 MiB",
     422: "The request is not of its form, or its identifier is malformed",
     429: "The day's quota does not cover the request",
-    503: "No decision: an agency, a quorum or the coordinator is missing",
+    503: "No decision: an agency, a quorum or the coordinator is missing; or too much is under way",
 }
 
 

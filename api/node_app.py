@@ -40,7 +40,9 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await workers.start()
         desks.follow()
-        sealing = asyncio.create_task(seal_epochs(desks, lambda desk: desk.register.registrar, transport))
+        sealing = asyncio.create_task(
+            seal_epochs(desks, lambda desk: desk.register.registrar, transport, settings.directory)
+        )
         yield
         sealing.cancel()
         await transport.close()

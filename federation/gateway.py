@@ -13,6 +13,7 @@ from federation.canaries import CanaryWatch
 from federation.changes import timestamp
 from federation.problem import UnknownAgreementError
 from federation.requester import Known, Requester
+from federation.room import Room
 from federation.transport import Transport, UnreachableError
 from protocol.agreement.roster import COORDINATOR
 from protocol.agreement.terms import Terms
@@ -31,6 +32,10 @@ PATIENCE = 27.0
 """Seconds; with what is around a question, it is decided or indeterminate within 30."""
 ARRAYS_AT_ONCE = 6
 """Of all who ask; the others wait here, where nothing has begun that could time out elsewhere."""
+ROOM: Final = 2_600
+"""Subjects under way, of all who ask: what all parties on two processors answer within PATIENCE."""
+ARRAY: Final = 10
+"""An array takes as much as so many subjects more."""
 PAUSES: Final = (0.0, 0.3, 1.5)
 """Seconds before each session that a question is tried in."""
 
@@ -64,6 +69,7 @@ class Gateway:
         self._random = random
         self._patience = patience
         self._at_once = asyncio.Semaphore(ARRAYS_AT_ONCE)
+        self._room = Room(ROOM)
         self._requester = Requester(party, transport, clock, random)
         self._canaries = CanaryWatch(self._requester, transport, party.terms, party.id, clock)
 
@@ -78,15 +84,17 @@ class Gateway:
             UnknownAgreementError: not this gateway's agreement.
             NotGrantedError: the purpose is not this requester's, or the agreement not in force.
             QuotaError: the day's remainder does not cover all subjects; none was asked.
+            BusyError: too much is under way; nothing was looked at, charged or asked.
         """
         asked = {number: subject for number, subject in enumerate(subjects) if isinstance(subject, Identifier)}
-        await asyncio.to_thread(self._admit, agreement, purpose, len(asked))
+        with self._room.taken(_size(len(asked))):
+            await asyncio.to_thread(self._admit, agreement, purpose, len(asked))
 
-        async def answers(array: Sequence[Identifier]) -> list[Answer]:
-            decided = await self._tried(lambda: self._requester.ask(array, purpose, case))
-            return self._answers(array, decided.decisions)
+            async def answers(array: Sequence[Identifier]) -> list[Answer]:
+                decided = await self._tried(lambda: self._requester.ask(array, purpose, case))
+                return self._answers(array, decided.decisions)
 
-        decided = dict(zip(asked, await self._in_arrays(list(asked.values()), answers), strict=True))
+            decided = dict(zip(asked, await self._in_arrays(list(asked.values()), answers), strict=True))
         return [subject if isinstance(subject, PeerError) else decided[n] for n, subject in enumerate(subjects)]
 
     async def standing(self, agreement: str, subject: Identifier, purpose: str, case: str) -> Answer | PeerError:
@@ -94,14 +102,15 @@ class Gateway:
 
         Nothing of it is kept here; a second one takes a second question.
         """
-        await asyncio.to_thread(self._admit, agreement, purpose, 1)
+        with self._room.taken(_size(1)):
+            await asyncio.to_thread(self._admit, agreement, purpose, 1)
 
-        async def answers(array: Sequence[Identifier]) -> list[Answer]:
-            decided = await self._tried(lambda: self._requester.ask(array, purpose, case))
-            [answer], [decision] = self._answers(array, decided.decisions), decided.decisions
-            return [{**answer, "standing": standing_to_json(decision.envelope, decided.evidence(subject))}]
+            async def answers(array: Sequence[Identifier]) -> list[Answer]:
+                decided = await self._tried(lambda: self._requester.ask(array, purpose, case))
+                [answer], [decision] = self._answers(array, decided.decisions), decided.decisions
+                return [{**answer, "standing": standing_to_json(decision.envelope, decided.evidence(subject))}]
 
-        [answer] = await self._in_arrays([subject], answers)
+            [answer] = await self._in_arrays([subject], answers)
         return answer
 
     async def hand_in(
@@ -290,6 +299,11 @@ class Gateway:
             "notice": [{"measure": it.id, "text": it.notice, "door": door} for it in listed],
             "certificate": to_json(decision.envelope),
         }
+
+
+def _size(m: int) -> int:
+    """How much room m subjects take."""
+    return m + -(-m // MAX_SUBJECTS) * ARRAY
 
 
 def _whole(results: Sequence[R | PeerError]) -> list[R]:

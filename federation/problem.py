@@ -28,6 +28,7 @@ NOT_GRANTED = "not-granted"
 UNKNOWN_AGREEMENT = "unknown-agreement"
 REPLAYED = "replayed"
 QUOTA = "quota"
+BUSY = "busy"
 INDETERMINATE = "indeterminate"
 UNEXPECTED = "unexpected"
 
@@ -38,6 +39,7 @@ STATUS: Mapping[str, int] = {
     UNKNOWN_AGREEMENT: 404,
     REPLAYED: 409,
     QUOTA: 429,
+    BUSY: 503,
     INDETERMINATE: 503,
     UNEXPECTED: 500,
 }
@@ -48,6 +50,7 @@ TITLES: Mapping[str, str] = {
     UNKNOWN_AGREEMENT: "There is no such agreement here",
     REPLAYED: "The message or session was seen before",
     QUOTA: "The quota does not cover the request",
+    BUSY: "The service is busy",
     INDETERMINATE: "No decision can be made",
     UNEXPECTED: "A fault of this service",
 }
@@ -59,6 +62,14 @@ class TokenError(PeerError):
 
 class UnknownAgreementError(PeerError):
     """This service is no party of an agreement of this id."""
+
+
+class BusyError(PeerError):
+    """More is under way than this service takes on; nothing was charged or asked. `retry_after` is in seconds."""
+
+    def __init__(self, reason: str, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(reason)
 
 
 class UnreadableError(PeerError):
@@ -80,6 +91,7 @@ _TYPES: tuple[tuple[type[PeerError], str], ...] = (
     (ReplayedError, REPLAYED),
     (SpentError, REPLAYED),
     (QuotaError, QUOTA),
+    (BusyError, BUSY),
     (IndeterminateError, INDETERMINATE),
 )
 _OWN_STATUS: Mapping[type[PeerError], int] = {UnreadableError: 400, TooLargeError: 413}
@@ -102,7 +114,7 @@ def from_error(error: PeerError) -> dict[str, Any]:
     problem = document(kind_of(error), str(error), _OWN_STATUS.get(type(error)))
     if isinstance(error, IndeterminateError):
         problem |= {"outcome": INDETERMINATE, "missing": list(error.missing)}
-    if isinstance(error, QuotaError):
+    if isinstance(error, QuotaError | BusyError):
         problem["retry_after"] = error.retry_after
     return problem
 

@@ -50,10 +50,11 @@ class Entered:
 
 @dataclass(frozen=True)
 class Sealed:
-    """A batch of sealing: how many identifiers, and the numbers of listings erased since a bucket was full."""
+    """A batch of sealing: how many identifiers and listings, and the numbers of those erased as a bucket was full."""
 
     identifiers: int
     refused: frozenset[int] = frozenset()
+    listings: int = 0
 
 
 class Registrar:
@@ -138,8 +139,16 @@ class Registrar:
         """End a listing and enter the corrected one with its seals, if it has any (`ListingStore.correct`)."""
         return self._listings.correct(*self._epoch, reference, step, corrected, entered)
 
-    async def seal_pending(self, send: Send) -> AsyncIterator[Sealed]:
-        """Seal the agency's canary and every listing that waits, in batches; then its node may answer.
+    def progress(self) -> tuple[int, int]:
+        """How many listings are sealed in its epoch, and how many wait."""
+        return self._listings.progress(*self._epoch)
+
+    def partitions(self, size: int) -> list[tuple[int, int]]:
+        """What waits, cut into parts of so many listings: the numbers of the first and last of each."""
+        return self._listings.partitions(*self._epoch, size)
+
+    async def seal_pending(self, send: Send, part: tuple[int, int] | None = None) -> AsyncIterator[Sealed]:
+        """Seal the agency's canary and all that waits, or a part of it, in batches; then its node may answer.
 
         A listing whose bucket is full is erased: until it is, the node answers nothing. Each batch is committed before
         it is yielded.
@@ -154,7 +163,7 @@ class Registrar:
             ((seal,),) = await self._evaluate([(canary(self._party.id),)], send)
             self._listings.open_epoch(*self._epoch, tuple(self._entries), seal)
             yield Sealed(1)
-        while waiting := self._listings.pending(*self._epoch, MAX_SUBJECTS):
+        while waiting := self._listings.pending(*self._epoch, MAX_SUBJECTS, part):
             batch = next(_batches(waiting))
             seals = await self._evaluate([listing.identifiers for _, listing in batch], send)
             refused = self._listings.seal(
@@ -162,7 +171,7 @@ class Registrar:
                 {number: given for (number, _), given in zip(batch, seals, strict=True)},
                 SEALING.step(Act.ENTER, self._clock()),
             )
-            yield Sealed(sum(map(len, seals)), frozenset(refused))
+            yield Sealed(sum(map(len, seals)), frozenset(refused), len(batch))
 
     def _reading(self, by: Author, listings: Iterable[Listing]) -> Reading:
         return Reading(self._listings, self._entries, by, self._clock(), listings)

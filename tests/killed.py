@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -156,19 +156,22 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def serve(works: Mapping[str, Callable[[Path], None]]) -> None:
+    """Begin works and end them, as the lines of standard input say."""
+    child = 0
+    for line in sys.stdin:
+        command, _, argument = line.rstrip("\n").partition(" ")
+        if command in works:
+            child = attempt(partial(works[command], Path(argument)))
+        else:
+            say(str(ended(child, float(argument) if command == "kill" else math.inf)))
+
+
 def main() -> None:
     """Serve one test."""
     work = Work(sys.argv[1])
     say(work.key.hex())
-    child = 0
-    for line in sys.stdin:
-        command, _, argument = line.rstrip("\n").partition(" ")
-        if command == "start":
-            child = attempt(partial(work.do, Path(argument)))
-        elif command == "import":
-            child = attempt(partial(work.unsealed, Path(argument)))
-        else:
-            say(str(ended(child, float(argument) if command == "kill" else math.inf)))
+    serve({"start": work.do, "import": work.unsealed})
 
 
 if __name__ == "__main__":

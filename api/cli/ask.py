@@ -1,6 +1,7 @@
 """`concordat check` and `concordat screen`: one question, or a file of them, through a requester's gateway."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -10,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from api.cli.client import GatewayClient, NoGatewayError
+from api.cli.engines import DASK, LOCAL, Engine, Scheduler, Workers, check_engine, dask_client, loaded
 from api.cli.exits import BAD_INPUT, DONE, INDETERMINATE, PARTLY, REFUSED
-from api.cli.screening import Screening
+from api.cli.screening import Screening, one_by_one
 from api.cli.terminal import progress_bar, stop
 from api.home import Home, write_private
 from federation.problem import MALFORMED, document
@@ -74,20 +76,29 @@ def screen(
     purpose: Purpose,
     case: Case,
     requester: Requester = None,
+    engine: Engine = LOCAL,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
 ) -> None:
     """Ask about every row of a CSV file; run again, it asks only for what has no decision yet.
 
     OUT.csv has columns scheme, identifier, status (decided, indeterminate, error), measures. A row that is kept stays
     as it is: for another purpose or case, or after the decisions' validity, name another OUT.csv.
     """
-    console = Console(stderr=True)
+    check_engine(engine, scheduler, workers)
+    question = {"purpose": purpose, "case": case}
     try:
         client = GatewayClient(Home(directory), requester)
         screening = Screening(file, output)
+        with ExitStack() as stack:
+            asking = one_by_one(client, question)
+            if engine == DASK:
+                asked = str(directory.absolute()), requester, str(file.absolute()), question, screening.places
+                asking = loaded("screening").on_dask(stack.enter_context(dask_client(scheduler, workers, {})), asked)
+            progress = stack.enter_context(progress_bar(Console(stderr=True), "rows"))
+            refusal = screening.run(asking, client.not_ready, progress)
     except (NoGatewayError, DecodeError) as error:
         stop(BAD_INPUT, str(error))
-    with progress_bar(console) as progress:
-        refusal = screening.run(client, {"purpose": purpose, "case": case}, progress)
     counts = screening.counts()
     _show_counts(counts, Console())
     if refusal is not None:

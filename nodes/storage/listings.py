@@ -132,12 +132,19 @@ class ListingStore:
         with self._engine.connect() as connection:
             return self._seals(agreement, epoch).is_ready(connection)
 
-    def pending(self, agreement: str, epoch: int, limit: int) -> list[tuple[int, Listing]]:
-        """The next listings that wait to be sealed, with their numbers."""
+    def pending(
+        self, agreement: str, epoch: int, limit: int, part: tuple[int, int] | None = None
+    ) -> list[tuple[int, Listing]]:
+        """The next listings that wait to be sealed, with their numbers, from the first to the last of a part."""
         with self._engine.connect() as connection:
-            numbers = self._seals(agreement, epoch).waiting(connection, limit)
+            numbers = self._seals(agreement, epoch).waiting(connection, limit, part)
             found = self._records.read(connection, LISTING.c.number.in_(numbers))
             return [(number, record.listing) for number, record in found]
+
+    def partitions(self, agreement: str, epoch: int, size: int) -> list[tuple[int, int]]:
+        """What waits, in parts of `size`: the numbers of the first and last listing of each."""
+        with self._engine.connect() as connection:
+            return self._seals(agreement, epoch).partitions(connection, size)
 
     def seal(
         self, agreement: str, epoch: int, given: Mapping[int, Sequence[Seal]], sealing: Transition

@@ -147,10 +147,18 @@ class Seals:
         if run(connection, _OVER, self._epoch).scalar_one():
             raise NotGrantedError("this epoch is over: nothing is sealed in it any more")
 
-    def waiting(self, connection: Connection, limit: int) -> list[int]:
-        """The numbers of the next listings that wait."""
+    def waiting(self, connection: Connection, limit: int, part: tuple[int, int] | None = None) -> list[int]:
+        """The numbers of the next listings that wait, from the first to the last of a part."""
         statement = select(PENDING.c.listing).where(self._is_waiting).order_by(PENDING.c.listing).limit(limit)
+        if part is not None:
+            statement = statement.where(PENDING.c.listing.between(*part))
         return list(connection.execute(statement).scalars())
+
+    def partitions(self, connection: Connection, size: int) -> list[tuple[int, int]]:
+        """All that wait, in parts of `size`: the first and last number of each."""
+        statement = select(PENDING.c.listing).where(self._is_waiting).order_by(PENDING.c.listing)
+        with connection.execute(statement.execution_options(yield_per=size)) as found:
+            return [(part[0], part[-1]) for part in found.scalars().partitions()]
 
     def sealed(self, connection: Connection, contents: Collection[bytes]) -> set[bytes]:
         """Which of the listings of these contents are stored and sealed."""

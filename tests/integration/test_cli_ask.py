@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import structlog
@@ -17,11 +17,13 @@ import yaml
 from rich.console import Console
 
 from api import cli
-from api.cli import screening
+from api.cli import client, screening
 from api.cli.ask import _show
 from api.cli.exits import BAD_INPUT, DONE, INDETERMINATE, PARTLY, REFUSED
 from api.home import Home
-from federation.problem import PREFIX
+from federation.gateway import Gateway
+from federation.problem import PREFIX, BusyError
+from federation.room import Room
 from tests.gateways import BOTH, CASE, DISPUTED, NOBODY, ONE, TOKEN, Office
 from tests.parties import PURPOSE, REQUESTER
 
@@ -260,6 +262,85 @@ def test_screen_with_an_agency_away_is_partly_and_then_whole(server: Server, run
     server.office.disturb("tax", honest)
     assert run("screen", server.home.directory, file, "-o", out, *ASKED)[0] == DONE
     assert read(out) == [HEADER, *DECIDED]
+
+
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """For how long a command waited, each time; nobody does."""
+    seconds: list[float] = []
+    monkeypatch.setattr(client, "_wait", seconds.append)
+    return seconds
+
+
+def full() -> NoReturn:
+    raise BusyError("full", 90)
+
+
+def test_screen_waits_for_a_busy_gateway_as_long_as_it_says(
+    server: Server, run: Any, tmp_path: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, left = Gateway.ask, iter(range(5))
+
+    async def busy(self: Gateway, *question: Any) -> Any:
+        if next(left, None) is not None:
+            raise BusyError("full", 2)
+        return await ask(self, *question)
+
+    monkeypatch.setattr(Gateway, "ask", busy)
+    file, out = write(tmp_path / "people.csv", PEOPLE), tmp_path / "out.csv"
+    assert run("screen", server.home.directory, file, "-o", out, *ASKED)[0] == DONE
+    assert (read(out), waited) == ([HEADER, *DECIDED], [2.0] * 5)
+
+
+def test_screen_gives_up_where_a_gateway_stays_busy_or_away_and_goes_on_later(
+    server: Server, run: Any, tmp_path: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, out = write(tmp_path / "people.csv", PEOPLE), tmp_path / "out.csv"
+    with monkeypatch.context() as patch:
+        patch.setattr(Room, "taken", lambda *_: full())
+        code, printed, err = run("screen", server.home.directory, file, "-o", out, *ASKED)
+        assert (code, waited) == (INDETERMINATE, [])
+        assert "not asked" in printed
+        assert "busy" in err
+    url = json.loads(server.home.urls_path.read_text())["gateways"][REQUESTER]
+    server.write_url("http://127.0.0.1:1")
+    code, printed, err = run("screen", server.home.directory, file, "-o", out, *ASKED)
+    assert (code, waited) == (INDETERMINATE, list(client.PAUSES))
+    assert "gateway" in err
+    server.write_url(url)
+    assert run("screen", server.home.directory, file, "-o", out, *ASKED)[0] == DONE
+    assert read(out) == [HEADER, *DECIDED]
+
+
+def test_screen_asks_nothing_more_while_somebody_is_away(
+    server: Server, run: Any, tmp_path: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or every row would be charged for nothing."""
+    monkeypatch.setattr(screening, "BATCH", 1)
+    file, out = write(tmp_path / "people.csv", PEOPLE), tmp_path / "out.csv"
+    honest = server.office.handler("tax")
+    server.office.federation.network.detach("tax")
+    code, printed, err = run("screen", server.home.directory, file, "-o", out, *ASKED)
+    assert (code, waited) == (INDETERMINATE, list(client.PAUSES))
+    assert "not asked" in printed
+    assert "tax" in err
+    assert [row[2] for row in read(out)[1:]] == ["indeterminate"]
+    server.office.disturb("tax", honest)
+    server.office.clock.now += 3_600  # the canaries are asked again
+    assert run("screen", server.home.directory, file, "-o", out, *ASKED)[0] == DONE
+    assert read(out) == [HEADER, *DECIDED]
+
+
+def test_rows_are_read_where_they_stand(tmp_path: Path) -> None:
+    """Whatever a file's line ends, quotes and byte order mark: each span holds exactly its row."""
+    text = '\ufeffidentifier,scheme\r\n1,"a\nb"\r\n\r\n"2,",c\n3,ü\r4,d'
+    file = tmp_path / "rows.csv"
+    file.write_bytes(text.encode())
+    places, rows = screening._rows(file, "FILE.csv", ("scheme", "identifier"))
+    assert [row for row, _ in rows] == [["a\nb", "1"], ["c", "2,"], ["ü", "3"], ["d", "4"]]
+    for chosen in ([0, 1, 2, 3], [3, 1], []):
+        spans = [rows[number][1] for number in chosen]
+        assert screening.rows_at(file, places, spans) == tuple(tuple(rows[number][0]) for number in chosen)
 
 
 @pytest.mark.parametrize("text", [b"", b"name\nx\n", b"scheme,identifier\n\xff,1\n", b'scheme,identifier\n"a,1\n'])

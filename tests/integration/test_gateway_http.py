@@ -326,3 +326,31 @@ def test_a_request_id_is_the_gateways_own(app: FastAPI) -> None:
     ids = {post(app, QUESTION, headers={"x-request-id": SECRET}).headers["x-request-id"] for _ in range(2)}
     assert len(ids) == 2
     assert SECRET not in ids
+
+
+def test_a_body_that_finds_no_room_is_not_read_and_may_come_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.gateway_app.BODIES", MAX_BODY - 1)
+    app, read = office.app(), list[bytes]()
+
+    async def chunks() -> AsyncIterator[bytes]:  # which says nothing of its length
+        read.append(json.dumps(QUESTION).encode())
+        yield read[0]
+
+    response = send(app, "POST", SINGLE, content=chunks())
+    assert_problem(response, 503, "busy")
+    assert response.headers["retry-after"] == str(response.json()["retry_after"])
+    assert "outcome" not in response.json()
+    assert post(app, QUESTION).status_code == 200
+    assert post(app, QUESTION).status_code == 200  # what was answered left its room to others
+
+
+@pytest.mark.parametrize("path", [SINGLE, MANY])
+def test_a_full_gateway_says_when_to_come_again(office: Office, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr("federation.gateway.ROOM", 0)
+    charged = office.ledger().charges()
+    response = post(office.app(), QUESTION if path == SINGLE else BATCH | {"subjects": [SUBJECT]}, path)
+    assert_problem(response, 503, "busy")
+    assert response.headers["retry-after"] == "2"
+    assert office.ledger().charges() == charged

@@ -33,7 +33,7 @@ class Rosters:
     """The rosters of two epochs, and what a party makes of each."""
 
     def __init__(self, directory: Path, part: Callable[[int], Any]) -> None:
-        self._directory = directory
+        self.directory = directory
         for name, epoch in (("agreement", 1), ("next", 2)):
             of = established(agreement(), epoch)
             self._path(name).write_bytes(terms_to_bytes(of.terms.agreement, of.roster))
@@ -50,7 +50,7 @@ class Rosters:
         self.epochs.refresh()
 
     def _path(self, name: str) -> Path:
-        return self._directory / f"{name}.roster"
+        return self.directory / f"{name}.roster"
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -120,7 +120,7 @@ class Agency:
         self.error: Exception | None = None
         self.seconds = 0.0
 
-    async def seal_pending(self, _send: Send) -> AsyncIterator[Sealed]:
+    async def seal_pending(self, _send: Send, _part: object = None) -> AsyncIterator[Sealed]:
         while self.waiting:
             if self.error is not None:
                 raise self.error
@@ -138,7 +138,8 @@ def agencies(tmp_path: Path) -> Rosters:
 
 def seal(rosters: Rosters) -> Awaitable[None]:
     registrars = cast("Epochs[Registrar]", rosters.epochs)
-    return sealing.seal_epochs(registrars, lambda registrar: registrar, MemoryNetwork().transport("tax"))
+    transport = MemoryNetwork().transport("tax")
+    return sealing.seal_epochs(registrars, lambda registrar: registrar, transport, rosters.directory)
 
 
 def test_both_epochs_are_sealed_and_another_is_left_as_much_time_as_it_takes(agencies: Rosters) -> None:
@@ -199,5 +200,25 @@ def test_nothing_is_sealed_in_an_epoch_that_is_forgotten(agencies: Rosters) -> N
             old.waiting = current.waiting = 1
             await until(lambda: current.sealed == 4)
         assert (old.sealed, current.sealed) == (4, 4)
+
+    asyncio.run(run())
+
+
+def test_a_node_leaves_sealing_to_who_does_it_alone_and_takes_it_up_again(agencies: Rosters) -> None:
+    current = agencies.epochs.at(1)
+    current.waiting, current.seconds = 100, PAUSE
+
+    async def run() -> None:
+        async with beside(seal(agencies)):
+            await until(lambda: current.sealed > 2)
+            with sealing.sealing_alone(agencies.directory, 1.0) as alone:
+                assert alone
+                with sealing.sealing_alone(agencies.directory) as second:
+                    assert not second
+                await asyncio.sleep(3 * PAUSE)  # the batch that was under way
+                sealed = current.sealed
+                await asyncio.sleep(10 * PAUSE)
+                assert current.sealed == sealed < 100
+            await until(lambda: current.sealed == 100)
 
     asyncio.run(run())

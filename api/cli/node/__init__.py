@@ -2,7 +2,7 @@
 
 import typer
 
-from api.cli.node import access, database, entering, looking, steps, trail
+from api.cli.node import access, database, entering, looking, sealing, steps, trail
 
 node = typer.Typer(
     help="An agency's own work: registers, steps, deadlines, trail, staff, database.", no_args_is_help=True
@@ -10,7 +10,7 @@ node = typer.Typer(
 
 for command in (
     *(looking.listings, looking.show, looking.find, looking.due, looking.catalogue),
-    *(entering.enter, entering.correct, steps.dispute, steps.erase, database.backup, database.restore),
+    *(entering.enter, entering.correct, sealing.seal, steps.dispute, steps.erase, database.backup, database.restore),
 ):
     node.command()(command)
 for act, command in steps.COMMANDS.items():

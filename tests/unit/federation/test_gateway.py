@@ -11,8 +11,8 @@ import pytest
 
 from federation.canaries import LAST_PAUSE, RIGHT_SECONDS, known_answers
 from federation.canaries import NOBODY as NO_CANARY
-from federation.gateway import Answer, Gateway
-from federation.problem import UnknownAgreementError
+from federation.gateway import ARRAY, Answer, Gateway
+from federation.problem import BusyError, UnknownAgreementError
 from federation.transport import UnreachableError
 from protocol.agreement.roster import COORDINATOR
 from protocol.agreement.terms import CANARY
@@ -21,7 +21,7 @@ from protocol.errors import IdentifierError, IndeterminateError, NotGrantedError
 from protocol.identifiers import canary, canonical
 from protocol.messages import Ask, Decision, Effect, Evaluate
 from protocol.wire import MAX_SUBJECTS, payload_type, read
-from tests.gateways import BOTH, DISPUTED, DOOR, NOBODY, ONE, Office, firm, forever, spoil_canaries
+from tests.gateways import BOTH, CASE, DISPUTED, DOOR, NOBODY, ONE, Office, firm, forever, spoil_canaries
 from tests.parties import AGENCIES, NOW, PURPOSE, REQUESTER, federation
 
 RESTRICTED = {"id": "exclude", "effect": "restriction", "disputed": False}
@@ -257,6 +257,33 @@ def test_time_is_counted_from_the_last_decision(office: Office, monkeypatch: pyt
     assert all(isinstance(it, dict) for it in office.ask(*[NOBODY] * 24, gateway=office.gateway(patience)))
     assert time.monotonic() - started > patience
     assert missing(office.ask(*[NOBODY] * 24, gateway=office.gateway(patience=0.2))) == {(COORDINATOR,)}
+
+
+def test_what_finds_no_room_is_refused_at_once_and_not_charged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    office = Office.create(tmp_path, quota=10)
+    monkeypatch.setattr("federation.gateway.ROOM", 2 * (1 + ARRAY))
+    gateway, honest, free = office.gateway(), office.handler(COORDINATOR), asyncio.Event()
+
+    async def slow(kind: str, data: bytes) -> bytes:
+        await free.wait()
+        return await honest(kind, data)
+
+    office.disturb(COORDINATOR, slow)
+
+    async def asking() -> None:
+        under_way = [asyncio.create_task(gateway.ask("procurement", [ONE], PURPOSE, CASE)) for _ in range(2)]
+        await asyncio.sleep(0)
+        for refused in (gateway.ask("procurement", [ONE], PURPOSE, CASE), gateway.standing("x", ONE, PURPOSE, CASE)):
+            with pytest.raises(BusyError) as busy:
+                await refused
+            assert busy.value.retry_after > 0
+        free.set()
+        for task in under_way:
+            assert measures(await task) == [[RESTRICTED]]
+        assert measures(await gateway.ask("procurement", [ONE] * 8, PURPOSE, CASE)) == [[RESTRICTED]] * 8
+
+    asyncio.run(asking())
+    assert sum(office.ledger().charges().values()) == 10
 
 
 def test_a_canarys_answer_follows_from_the_rules() -> None:

@@ -123,6 +123,18 @@ class TestPending:
         assert store.is_ready(*HERE)
         assert not store.is_ready("procurement", 2)
 
+    def test_what_waits_is_cut_into_parts_that_are_sealed_apart(self, store: ListingStore) -> None:
+        store.open_epoch(*HERE, ["exclusions"], CANARY)
+        numbers = add(store, *numbered(7))
+        store.seal(*HERE, {numbers[1]: seals(8, "t")}, entered())
+        waiting = [number for number in numbers if number != numbers[1]]
+        parts = store.partitions(*HERE, 4)
+        assert parts == [(waiting[0], waiting[3]), (waiting[4], waiting[5])]
+        found = [[number for number, _ in store.pending(*HERE, 10, part)] for part in parts]
+        assert found == [waiting[:4], waiting[4:]]
+        assert store.pending(*HERE, 1, parts[1]) == store.pending(*HERE, 10, parts[1])[:1]
+        assert store.partitions("procurement", 2, 4) == []
+
     def test_what_is_added_unsealed_makes_an_open_epoch_wait_again(self, store: ListingStore) -> None:
         store.open_epoch(*HERE, ["exclusions"], CANARY)
         assert store.is_ready(*HERE)
