@@ -7,7 +7,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
@@ -131,10 +131,10 @@ def build(
             subjects.labels(kind_of(item) if isinstance(item, PeerError) else item["outcome"]).inc()
 
     install(app, observe)
-    token = _token(gateway, token_hash)
-    app.include_router(_questions(gateway, token, count))
+    token, room = _token(gateway, token_hash), _room_for_bodies()
+    app.include_router(_questions(gateway, token, room, count))
     if monitor:
-        app.include_router(gateway_portfolios.routes(monitor, token))
+        app.include_router(gateway_portfolios.routes(monitor, token, room))
     app.include_router(_state(gateway, registry))
     _describe(app)
     return app
@@ -160,17 +160,28 @@ def _token(gateway: Callable[[], Gateway], token_hash: str) -> list[Any]:
     return [Depends(require_token), Depends(bearer)]
 
 
-def _questions(gateway: Callable[[], Gateway], token: list[Any], count: Any) -> APIRouter:
-    """Questions, which need the token."""
+def _room_for_bodies() -> Callable[[Request], AbstractContextManager[None]]:
+    """What takes room for a request's body until it is answered, of all that is left to callers."""
     bodies = Room(BODIES)
 
     @contextmanager
     def room(request: Request) -> Iterator[None]:
-        """Room for a request's body until it is answered; one that does not say its length may have any."""
+        """One that does not say its length may have any."""
         declared = request.headers.get("content-length", "")
         length = int(declared) if declared.isdecimal() and len(declared) < 18 else MAX_BODY
         with bodies.taken(min(max(length, _LEAST_BODY), MAX_BODY)):
             yield
+
+    return room
+
+
+def _questions(
+    gateway: Callable[[], Gateway],
+    token: list[Any],
+    room: Callable[[Request], AbstractContextManager[None]],
+    count: Any,
+) -> APIRouter:
+    """Questions, which need the token."""
 
     def one(answer: Answer | PeerError) -> Response:
         count([answer])

@@ -1,6 +1,8 @@
 """The gateway's routes for portfolios: registered and erased, listed, and what changed since."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -23,8 +25,8 @@ Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 After = Annotated[int, Query(ge=0, le=1 << 31)]
 
 
-def routes(monitor: Monitor, token: list[Any]) -> APIRouter:
-    """All of them; `token` asks for the callers' token."""
+def routes(monitor: Monitor, token: list[Any], room: Callable[[Request], AbstractContextManager[None]]) -> APIRouter:
+    """All of them; `token` asks for the callers' token, `room` takes room for a body until it is answered."""
     desk, store = monitor.desk, monitor.desk.store
     router = APIRouter(prefix="/v1/portfolios", dependencies=token)
 
@@ -53,8 +55,8 @@ def routes(monitor: Monitor, token: list[Any]) -> APIRouter:
     @router.post("", openapi_extra=body(Registration), responses=responses(Shown, *PROBLEMS))
     async def register(request: Request) -> Response:
         """Register a portfolio: its subjects are asked about now, and again as often as it says."""
-        asked = read(Registration, await read_body(request, MAX_BODY))
-        portfolio = await desk.register(asked)
+        with room(request):
+            portfolio = await desk.register(read(Registration, await read_body(request, MAX_BODY)))
         return JSONResponse(await show(portfolio, portfolio.secret))
 
     @router.get("", responses=responses(Shelf, 401))
@@ -71,8 +73,8 @@ def routes(monitor: Monitor, token: list[Any]) -> APIRouter:
     @router.put("/{portfolio}", openapi_extra=body(Registration), responses=responses(Shown, *PROBLEMS))
     async def replace(portfolio: Id, request: Request) -> Response:
         """Give a portfolio other terms and subjects; only where its webhook is another one is there a new secret."""
-        asked = read(Registration, await read_body(request, MAX_BODY))
-        with _Found():
+        with room(request), _Found():
+            asked = read(Registration, await read_body(request, MAX_BODY))
             before = await asyncio.to_thread(store.get, portfolio)
             after = await desk.replace(portfolio, asked)
             return JSONResponse(await show(after, after.secret if after.secret != before.secret else None))
@@ -80,8 +82,8 @@ def routes(monitor: Monitor, token: list[Any]) -> APIRouter:
     @router.patch("/{portfolio}", openapi_extra=body(HandedIn), responses=responses(Shown, *PROBLEMS))
     async def hand_in(portfolio: Id, request: Request) -> Response:
         """Add subjects, hand them in again, or remove them."""
-        asked = read(HandedIn, await read_body(request, MAX_BODY))
-        with _Found():
+        with room(request), _Found():
+            asked = read(HandedIn, await read_body(request, MAX_BODY))
             return JSONResponse(await show(await desk.hand_in(portfolio, asked)))
 
     @router.delete("/{portfolio}", responses=responses(Erased, 401, 404, 422))

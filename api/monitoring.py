@@ -22,7 +22,7 @@ from api.portfolio_forms import FEED_DAYS
 from api.portfolios import Desk, about, decide
 from federation.changes import LAPSED, OUTDATED, event, lapsed
 from federation.gateway import Answer
-from federation.problem import INDETERMINATE, NOT_GRANTED, QUOTA, kind_of
+from federation.problem import BUSY, INDETERMINATE, NOT_GRANTED, QUOTA, BusyError, kind_of
 from federation.requester import Known
 from federation.webhooks import Webhooks
 from nodes.storage.portfolio_rows import Portfolio, Watched
@@ -101,6 +101,8 @@ class Monitor:
                     size = len(subjects) // 2
                 else:
                     self._pause = (now + error.retry_after, QUOTA)
+            except BusyError as error:
+                self._pause = (now + error.retry_after, BUSY)
             except NotGrantedError:
                 await asyncio.to_thread(self._postpone, portfolio, subjects, NOT_GRANTED)
             except IndeterminateError:

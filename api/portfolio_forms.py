@@ -68,7 +68,7 @@ class Shown(Form):
     outdated: int = Field(description="Subjects that must be handed in again, since a new epoch began")
     changes: int = Field(description="The number of the last change")
     delivered: int | None = Field(description="The last change that the webhook acknowledged")
-    waits_for: Literal["quota", "indeterminate", "not-granted"] | None
+    waits_for: Literal["quota", "busy", "indeterminate", "not-granted"] | None
     secret: str | None = None
 
 

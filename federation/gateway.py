@@ -119,30 +119,32 @@ class Gateway:
         """Ask about subjects, as `ask` does, and keep what it takes to ask again; all are decided, or none is.
 
         Raises:
-            UnknownAgreementError, NotGrantedError, QuotaError: as `ask` does.
+            UnknownAgreementError, NotGrantedError, QuotaError, BusyError: as `ask` does.
             IndeterminateError: there is a subject without a decision; names all who are missing.
         """
-        await asyncio.to_thread(self._admit, agreement, purpose, len(subjects))
+        with self._room.taken(_size(len(subjects))):
+            await asyncio.to_thread(self._admit, agreement, purpose, len(subjects))
 
-        async def pseudonyms(array: Sequence[Identifier]) -> Sequence[bytes]:
-            return await self._tried(lambda: self._requester.pseudonyms(array, purpose, case))
+            async def pseudonyms(array: Sequence[Identifier]) -> Sequence[bytes]:
+                return await self._tried(lambda: self._requester.pseudonyms(array, purpose, case))
 
-        held = _whole(await self._in_arrays(subjects, pseudonyms))
-        epoch = self.terms.roster.epoch
-        known = [Known(epoch, subject.scheme, t) for subject, t in zip(subjects, held, strict=True)]
-        return list(zip(known, _whole(await self._ask_known(known, purpose)), strict=True))
+            held = _whole(await self._in_arrays(subjects, pseudonyms))
+            epoch = self.terms.roster.epoch
+            known = [Known(epoch, subject.scheme, t) for subject, t in zip(subjects, held, strict=True)]
+            return list(zip(known, _whole(await self._ask_known(known, purpose)), strict=True))
 
     async def ask_again(self, known: Sequence[Known], purpose: str) -> list[Answer | PeerError]:
         """Ask anew about subjects that were handed in during this epoch: checks, charge and answers as of `ask`.
 
         Raises:
             UsageError: one is of another epoch, in which nobody lists it.
-            NotGrantedError, QuotaError: as `ask` does.
+            NotGrantedError, QuotaError, BusyError: as `ask` does.
         """
         if any(subject.epoch != self.terms.roster.epoch for subject in known):
             raise UsageError("a pseudonym of another epoch")
-        await asyncio.to_thread(self._admit, self._agreement.id, purpose, len(known))
-        return await self._ask_known(known, purpose)
+        with self._room.taken(_size(len(known))):
+            await asyncio.to_thread(self._admit, self._agreement.id, purpose, len(known))
+            return await self._ask_known(known, purpose)
 
     async def refuse(self, error: PeerError) -> None:
         """Log a request that was refused before it could be read as a question."""

@@ -20,6 +20,7 @@ from api.portfolio_forms import FEED_DAYS
 from federation.audit.leakage import compare, declared, observed_answer, observed_metrics, observed_row
 from federation.audit.search import Searcher, Secret
 from federation.changes import timestamp
+from federation.gateway import ARRAY
 from federation.requester import Known
 from nodes.life import Act, Author
 from nodes.storage.portfolios import Open
@@ -252,6 +253,31 @@ def test_what_the_quota_refuses_waits_and_goes_first_the_next_day(tmp_path: Path
         watching.office.ledger().charges()["question", "procurement-office", f"day {watching.office.clock.now // DAY}"]
         >= 1
     )
+
+
+def test_what_finds_no_room_waits_and_is_asked_about_once_there_is(
+    watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = watching.show()["changes"]
+    watching.enter("tax", NOBODY)
+    with monkeypatch.context() as full:
+        full.setattr("federation.gateway.ROOM", ARRAY)
+        watching.start()
+        watching.later()
+        shown = watching.show()
+        assert (shown["due"], shown["waits_for"]) == (len(REFERENCES), "busy")
+        assert_problem(watching.call("POST", json=registration()), 503, "busy")
+    watching.start()
+    watching.work()
+    assert watching.show()["due"] == 0
+    assert watching.told(last) == [("supplier four", "exclude added")]
+
+
+def test_a_portfolio_that_finds_no_room_is_not_read(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.gateway_app.BODIES", 0)
+    watching.start()
+    for method, path in (("POST", ""), ("PUT", f"/{watching.id}"), ("PATCH", f"/{watching.id}")):
+        assert_problem(watching.call(method, path, content=b"not even JSON"), 503, "busy")
 
 
 def test_a_registration_over_the_quota_is_refused_whole(tmp_path: Path) -> None:
