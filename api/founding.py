@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api import keystore
 from api.home import FIRST_EPOCH, PRIVATE_DIRECTORY, Home, keys_path, parties, write_private
-from api.primes import Progress, find_primes
+from api.primes import Find, Progress, find_primes
 from api.setup import NOBODY, Established, establish
 from nodes.catalogue import load_catalogue
 from protocol.agreement.model import Agreement, parse
@@ -47,16 +47,19 @@ def read_terms(data: bytes) -> Terms:
     return terms
 
 
-def found(directory: Path, text: str, passphrase: str | None, progress: Progress) -> Agreement:
+def found(
+    directory: Path, text: str, passphrase: str | None, progress: Progress, find: Find = find_primes
+) -> Agreement:
     """Make everything a federation needs under `directory`, replacing what is there in one step at the end.
 
-    Every party gets a directory of its own. Without a passphrase each party gets one in a file only it may read.
+    Every party gets a directory of its own. Without a passphrase each party gets one in a file only it may read. `find`
+    is the search for safe primes.
 
     Raises:
         InvalidAgreementError: the agreement is not valid; nothing was written.
     """
     agreement = read_agreement(text)
-    established = establish_epoch(agreement, FIRST_EPOCH, progress)
+    established = establish_epoch(agreement, FIRST_EPOCH, progress, find)
     directory.parent.mkdir(parents=True, exist_ok=True)
     new = Home(Path(mkdtemp(prefix=f".{directory.name}-", dir=directory.parent)))
     try:
@@ -75,11 +78,15 @@ def found(directory: Path, text: str, passphrase: str | None, progress: Progress
 
 
 def establish_epoch(
-    agreement: Agreement, epoch: int, progress: Progress, endorsers: Mapping[str, Ed25519PrivateKey] = NOBODY
+    agreement: Agreement,
+    epoch: int,
+    progress: Progress,
+    find: Find = find_primes,
+    endorsers: Mapping[str, Ed25519PrivateKey] = NOBODY,
 ) -> Established:
     """Make the keys of every party and the signed roster of an epoch, in memory; `endorsers` as for `establish`."""
     bits = MODULUS_BITS if agreement.suite == SUITE else TEST_MODULUS_BITS
-    primes = find_primes(bits // 2, progress)
+    primes = find(bits // 2, progress)
     progress("generating keys", 0, None)
     return establish(agreement, epoch, primes, secrets.token_bytes, int(time.time()), endorsers)
 

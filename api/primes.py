@@ -9,10 +9,10 @@ from multiprocessing import get_context
 from protocol.codec import i2osp, os2ip
 from protocol.modulus import safe_prime_candidates
 
-MODULUS_BITS = 3072
-
 Progress = Callable[[str, int, int | None], None]
 """`progress(step, done, total)`; without a total nobody knows how long it takes."""
+Find = Callable[[int, Progress], tuple[int, int]]
+"""`find(bits, progress)`: two distinct safe primes of so many bits."""
 
 
 def find_primes(bits: int, progress: Progress) -> tuple[int, int]:

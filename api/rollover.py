@@ -87,7 +87,7 @@ def begin(home: Home, progress: Progress, text: str | None = None, passphrase: s
             raise EpochError("not every party's directory is here")
         own = {party: _settings(home, party, terms).secrets() for party in _present(home, terms)}
         endorsers = {agency: own[agency][0].signing_key for agency in terms.agencies if agency in staying}
-        established = establish_epoch(agreement, epoch, progress, endorsers)
+        established = establish_epoch(agreement, epoch, progress, endorsers=endorsers)
         settled, made = list[Path](), list[Path]()
         try:
             for number, party in enumerate(parties(agreement), start=1):

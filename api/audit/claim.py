@@ -4,17 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from api.audit.grounds import Grounds
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A plot of the report: named series of points (x, y), drawn as lines or, if `bars`, as bars over categories x."""
-
-    title: str
-    x_label: str
-    y_label: str
-    series: Mapping[str, Sequence[tuple[float | str, float]]]
-    bars: bool = False
+from api.charts import Chart
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-from api.audit.claim import Chart, Evidence
+from api.audit.claim import Evidence
 from api.audit.grounds import SIEVE, Clock, Grounds, agreement_text, firm, listing
 from api.audit.transcripts import Stage
+from api.charts import Chart
 from api.founding import read_agreement
 from api.home import FIRST_EPOCH
 from api.setup import Established, establish

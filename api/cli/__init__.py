@@ -5,14 +5,14 @@ from typing import Any
 
 import typer
 
-from api.cli import alone, ask, audit, epoch, federation, figures, imports, node, portfolio, subject
+from api.cli import ask, audit, bench, demo, epoch, federation, figures, imports, node, portfolio, subject
 from api.cli.exits import BAD_INPUT, UNEXPECTED
 from api.logs import described
 from protocol.errors import ConcordatError
 
 app = typer.Typer(help="Joint answers from registers that stay at home.", add_completion=False)
 for command in (
-    *(alone.demo, federation.init, federation.up, federation.down, ask.check, ask.screen, audit.audit, alone.bench),
+    *(demo.demo, federation.init, federation.up, federation.down, ask.check, ask.screen, audit.audit, bench.bench),
 ):
     app.command()(command)
 app.command("import")(imports.import_)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from scipy.stats import binom, chisquare
 
-from api.audit.claim import Chart, Claim, Evidence
+from api.audit.claim import Claim, Evidence
 from api.audit.dishonest import Behaviour, Scene, forged
 from api.audit.grounds import ENTERED, SIEVE, Grounds, firm, listing
+from api.charts import Chart
 from api.setup import Established
 from federation.audit.statistics import ALPHA
 from nodes.entry import Registrar

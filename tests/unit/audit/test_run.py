@@ -9,9 +9,10 @@ from typing import Any, cast
 import pytest
 
 from api.audit import report
-from api.audit.claim import Chart, Claim, Evidence
+from api.audit.claim import Claim, Evidence
 from api.audit.grounds import Grounds, Scale
 from api.audit.run import Audit, run
+from api.charts import Chart
 
 CANARY = "9111000010000106X1"
 CHART = Chart("Advantage <by> view", "view", "advantage", {"attack": [("agency", 0.01), ("C", 0.0)]}, bars=True)

@@ -1,17 +1,15 @@
-"""Commands that need no federation running: the demonstration and the benchmark."""
+"""The demonstration as a command."""
 
-import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import rmtree
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import mkdtemp
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from api.bench import questions, randomisers
 from api.cli.exits import BAD_INPUT, DONE, UNEXPECTED
 from api.cli.terminal import progress_bar, stop
 from api.demo.run import Report, demo_agreement, run
@@ -19,7 +17,6 @@ from api.demo.show import as_json, show
 from api.demo.stage import DemoProcesses
 from api.founding import found
 from api.home import Home
-from api.primes import MODULUS_BITS, find_primes
 
 
 def demo(
@@ -53,16 +50,3 @@ def demo(
         if keep or directory:
             console.print(f"the parties' directories are in {place / 'federation'}")
     raise typer.Exit(DONE if report.right else UNEXPECTED)
-
-
-def bench() -> None:
-    """Measure what a question and a fresh randomiser cost here, the latter beside phe's own in the same run."""
-    console = Console()
-    with progress_bar(console) as progress, TemporaryDirectory(prefix="concordat-bench-") as place:
-        primes = find_primes(MODULUS_BITS // 2, progress)
-        ours, theirs = randomisers(primes[0] * primes[1])
-        progress("asking", 0, None)
-        question = asyncio.run(questions(Path(place), primes))
-    for figure in (question, ours, theirs):
-        console.print(str(figure))
-    console.print(f"fresh ζ: {theirs.median / ours.median:.1f} times as fast as phe's own")
