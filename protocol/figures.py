@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time
 from functools import cached_property
 
 from protocol import labels
@@ -54,6 +54,11 @@ class Quarter:
     def first(self) -> date:
         """Its first day."""
         return date(self.year, 3 * self.number - 2, 1)
+
+    @property
+    def begins(self) -> int:
+        """When that day begins, in Unix seconds."""
+        return int(datetime.combine(self.first, time(), UTC).timestamp())
 
     @property
     def last(self) -> date:

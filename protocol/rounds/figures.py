@@ -247,6 +247,7 @@ def _quarter(party: Party, request: Signed[Tally] | Signed[OpenFigures], layout:
         raise HeaderError("figures are asked for in another session than their quarter's")
     if not (quarter.last < _day(now) and valid.from_ <= quarter.last and quarter.first <= valid.until):
         raise NotGrantedError("the quarter is not over, or not of this agreement")
+    party.terms.force.require_not_withdrawn(quarter.begins)
     if body.cells != layout.digest:
         raise DecodeError("message field cells is not the digest of this agreement's cells")
     return quarter

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from protocol import labels
+from protocol.agreement.force import Force
 from protocol.agreement.roster import COORDINATOR
 from protocol.certificate import figures_to_json, to_json, verify_figures
 from protocol.codec import os2ip
@@ -25,6 +27,7 @@ from protocol.errors import (
     QuorumError,
     SealError,
     SignatureError,
+    WithdrawnError,
 )
 from protocol.figures import FiguresLayout, Quarter
 from protocol.hpke import seal as seal_box
@@ -170,6 +173,18 @@ def test_a_quarter_after_the_agreements_end_is_not_its_own() -> None:
         else:
             with pytest.raises(NotGrantedError, match="not of this agreement"):
                 figures.receive_tally(party("tax", federation()), request, LAYOUT, far)
+
+
+def test_what_agencies_did_is_accounted_for_after_a_withdrawal_and_no_quarter_that_begins_then() -> None:
+    own = party("tax", federation())
+    request = figures.tally(C, QUARTER, LAYOUT, LATER)
+    for withdrawn, is_told in ((QUARTER.begins + 1, True), (QUARTER.begins, False)):
+        terms = replace(own.terms, force=Force(withdrawn=withdrawn, agencies=("labour",)))
+        if is_told:
+            figures.receive_tally(replace(own, terms=terms), request, LAYOUT, LATER)
+        else:
+            with pytest.raises(WithdrawnError):
+                figures.receive_tally(replace(own, terms=terms), request, LAYOUT, LATER)
 
 
 def other(name: str, header: Any = None, body: Any = None, signer: str = "") -> dict[str, bytes]:
