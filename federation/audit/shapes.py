@@ -190,4 +190,5 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "header": _text(r"[\x20-\x7e]{1,80}"),
     "outcome of a subject": _text("decided|indeterminate|malformed|quota|not-granted|replayed|unauthenticated"),
     "agreement's text": lambda value, _, terms: value in _public(terms),
+    "nothing": lambda value, _header, _terms: value is None,
 }

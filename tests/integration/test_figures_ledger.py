@@ -8,6 +8,8 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from nodes.storage.cipher import ColumnCipher
 from nodes.storage.engine import open_engine
 from nodes.storage.figures import Contributions
@@ -47,6 +49,7 @@ def wrong(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.full
 def test_a_thousand_spends_with_crashes_never_overspend(tmp_path: Path) -> None:
     moments = random.Random("spending")  # noqa: S311  # any moments will do
     Contributions(open_engine(f"sqlite:///{tmp_path}/state.sqlite"), ColumnCipher(KEY, counter()))

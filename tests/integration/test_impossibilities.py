@@ -426,4 +426,8 @@ def test_nothing_about_anybody_is_published(office: Office, town: Town) -> None:
 
 def test_a_gateway_answers_about_those_it_is_given_and_lists_nobody(office: Office) -> None:
     asked = {("POST", f"/v1/{path}") for path in ("membership", "membership:batch", "standing")}
-    assert set(routes(office.app())) == asked | {("GET", "/v1/agreements")} | {("GET", path) for path in OPEN}
+    # Portfolios are shown by their own numbers, and their subjects by the references of who handed them in.
+    one = "/v1/portfolios/{portfolio}"
+    kept = {("POST", "/v1/portfolios"), *((method, one) for method in ("PUT", "PATCH", "DELETE"))}
+    shown = {("GET", path) for path in ("/v1/agreements", "/v1/portfolios", one, f"{one}/subjects", f"{one}/changes")}
+    assert set(routes(office.app())) == asked | kept | shown | {("GET", path) for path in OPEN}

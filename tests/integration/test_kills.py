@@ -161,6 +161,7 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("work", "kills"), [("unsealed", 40), ("sealed", 30), ("pending", 30)])
 def test_killed_work_comes_out_as_undisturbed(folder: Path, work: str, kills: int) -> None:
     rows = [listing.decision_ref for listing in listings(work)]

@@ -224,7 +224,7 @@ class TestAccess:
 class TestVersions:
     def test_the_database_goes_down_and_up_again_with_its_listings(self, scene: Scene, file: Path) -> None:
         scene.load(file)
-        newest = [f"{name}  {version}  newest {version}" for name, version in VERSIONS.items()]
+        newest = [f"{name}  {version}  newest {version}" for name, version in VERSIONS.items() if name != "portfolios"]
         assert node(scene, "database version") == newest
         node(scene, "object", listed(scene, 1), "--reason", "not me")
         assert node(scene, "database downgrade", "0001") == ["listings  0001"]

@@ -52,6 +52,7 @@ def charged(server: Server) -> int:
     return sum(used for (kind, *_), used in server.office.ledger().charges().items() if kind == "question")
 
 
+@pytest.mark.full
 def test_a_killed_screening_comes_out_as_undisturbed_and_asks_only_what_was_in_flight_twice(
     server: Server, tell: Callable[..., int]
 ) -> None:

@@ -124,6 +124,7 @@ def take(watching: Watching, agency: str, subject: Identifier, act: Act, states:
             register.act(record.reference, act, HEAD)
 
 
+@pytest.mark.full
 @EXAMPLES
 @given(STEPS)
 def test_the_replay_of_the_feed_is_the_plain_evaluation_at_each_run(steps: list[Step]) -> None:

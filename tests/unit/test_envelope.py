@@ -16,6 +16,7 @@ from protocol import labels, messages, wire
 from protocol.codec import decode, encode
 from protocol.envelope import Envelope, message_hash, pae, sign
 from protocol.errors import DecodeError, SignatureError, UsageError
+from protocol.figures import FiguresLayout
 from protocol.hpke import OVERHEAD
 from protocol.messages import KIB, Effect
 from protocol.wire import Body, Header, Signed, from_map, payload_type, read, to_map, write
@@ -44,15 +45,27 @@ class Octets:
 @dataclass(frozen=True)
 class Text:
     longest: int
+    shortest: int = 1
 
     def values(self) -> st.SearchStrategy[Any]:
-        return st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=self.longest)
+        return st.text(st.characters(exclude_categories=("C", "Z")), min_size=self.shortest, max_size=self.longest)
 
     def edges(self) -> list[Any]:
-        return ["x", "x" * self.longest]
+        return ["x" * self.shortest, "x" * self.longest]
 
     def outside(self) -> list[Any]:
-        return ["", "x" * (self.longest + 1), "a\nb", "\0", "\u202e", "\ud800", b"x", 7, None, True]
+        return [
+            "x" * (self.shortest - 1),
+            "x" * (self.longest + 1),
+            "a\nb",
+            "\0",
+            "\u202e",
+            "\ud800",
+            b"x",
+            7,
+            None,
+            True,
+        ]
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,7 @@ class ById:
 Shape = Octets | Text | Whole | Many | ById
 
 HASH, MODULUS, SUBJECTS, PARTIES, ID = Octets(32, 32), Octets(1, 1024), 120, 64, Text(63)
+QUARTER = Text(7, 7)
 EACH_32 = Many(HASH, 1, SUBJECTS)
 
 # The limits of every field, a second time and by hand: a limit that changes in the code has to be changed here too.
@@ -157,6 +171,24 @@ SHAPES: dict[type, dict[str, Shape]] = {
     messages.Access: {"key": HASH, "sealed": ById(Octets(48, KIB))},
     messages.SealedAccess: {"prefixes": Many(Octets(8, 8), 1, 16), "tags": Many(HASH, 1, 16)},
     messages.Accessed: {"sealed": Octets(64 * KIB + 48, 64 * KIB + 48)},
+    messages.Tally: {"quarter": QUARTER, "cells": HASH},
+    messages.Contribution: {
+        "quarter": QUARTER,
+        "cells": HASH,
+        "ciphertexts": Many(Octets(1, 2 * KIB), 1, 32),
+    },
+    messages.Tallied: {"sealed": ById(Octets(48, 16 * KIB + 48))},
+    messages.OpenFigures: {"quarter": QUARTER, "cells": HASH, "sealed": ById(Octets(48, 16 * KIB + 48))},
+    messages.OpenedFigures: {"sums": Many(Octets(1, 2 * KIB), 1, 32), "shares": Many(MODULUS, 1, 32)},
+    messages.Figures: {
+        "quarter": QUARTER,
+        "agencies": Whole(PARTIES),
+        "epsilon": Whole(10_000),
+        "within": Whole(1 << 31),
+        "threshold": Whole(1000),
+        "cells": Many(Text(200), 1, 256),
+        "numbers": Many(Whole(1 << 40), 1, 256),
+    },
     messages.DkgCommit: {"hash": HASH},
     messages.DkgReveal: {
         "commitments": Many(HASH, 1, PARTIES),
@@ -374,7 +406,10 @@ def test_a_receiver_can_set_a_lower_limit() -> None:
 
 @each_type
 def test_what_the_fields_allow_fits_the_limit(kind: Any) -> None:
-    """Two messages are held by their limit instead: an ask of 64 agencies, an answer of 120 blocks, at real sizes."""
+    """Three messages are held by their limit instead, at real sizes.
+
+    An ask of 64 agencies, an answer of 120 blocks, the numbers of 256 cells, of which a wide modulus takes many in one.
+    """
     body = largest(kind)
     if kind is messages.Ask:
         inner = encode(to_map(largest(messages.SealedAsk)))
@@ -382,6 +417,12 @@ def test_what_the_fields_allow_fits_the_limit(kind: Any) -> None:
     if kind is messages.Answer:
         inner = encode(to_map(messages.SealedAnswer((bytes(256 * (16 + 2 * 1024)),) * SUBJECTS)))
         body = messages.Answer(bytes(len(inner) + OVERHEAD))
+    if kind is messages.Contribution:
+        packed = [(bits, FiguresLayout(("x",) * 256, PARTIES, bits)) for bits in (512, 3072, 8192)]
+        most = max(
+            ((bytes(bits // 4),) * layout.plaintexts for bits, layout in packed), key=lambda it: len(b"".join(it))
+        )
+        body = replace(body, ciphertexts=most)
     assert read(write(largest(Header), body, KEY), kind).body == body
 
 

@@ -16,12 +16,13 @@ from nodes.life import Act, Author
 from nodes.storage import backup as backups
 from nodes.storage import migrations
 from nodes.storage.cipher import ColumnCipher
-from nodes.storage.engine import VERSIONS, migrate, open_engine
+from nodes.storage.engine import VERSIONS, Database, migrate, open_engine
 from nodes.storage.engine import version as version_of
 
 database = typer.Typer(help="Versions of the databases' schemas.", no_args_is_help=True)
 
 _ID_BYTES: Final = 16
+_OWN: Final[tuple[Database, ...]] = ("listings", "state")  # what an agency has; portfolios are a gateway's
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 
@@ -70,9 +71,9 @@ def restore(
 def version(directory: Directory, agency: Agency) -> None:
     """Print the version of each of the agency's databases, and the newest."""
     settings = own_settings(directory, agency)
-    for name, newest in VERSIONS.items():
+    for name in _OWN:
         found = version_of(open_engine(settings.database(name)), name) or "none"
-        typer.echo(f"{name}  {found}  newest {newest}")
+        typer.echo(f"{name}  {found}  newest {VERSIONS[name]}")
 
 
 @database.command()
