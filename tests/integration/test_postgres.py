@@ -20,7 +20,7 @@ PASSWORD = "geheim-17"  # noqa: S105  # of nobody: the server trusts who reaches
 TABLES = {
     "LISTINGS": {"listing", "seal", "pending", "canary", "credential", "event", "identifier", "listings_version"},
     "PORTFOLIOS": {"portfolio", "subject", "change", "portfolios_version"},
-    "STATE": {"session", "opening", "charge", "log", "state_version"},
+    "STATE": {"session", "opening", "charge", "log", "contribution", "published", "state_version"},
 }
 HOLDERS = (
     *product((f"agencies/{agency}" for agency in AGENCIES), ("LISTINGS", "STATE")),
