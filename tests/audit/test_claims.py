@@ -9,8 +9,11 @@ from api.audit.claims import all_claims
 from api.audit.grounds import Grounds, Scale
 
 SEED = 20261120
-CLAIMS = all_claims()
-each = pytest.mark.parametrize("claim", CLAIMS, ids=[claim.name for claim in CLAIMS])
+LONG = {"quota", "replay"}  # they kill and restart processes for most of a minute each
+each = pytest.mark.parametrize(
+    "claim",
+    [pytest.param(it, id=it.name, marks=[pytest.mark.full] * (it.name in LONG)) for it in all_claims()],
+)
 
 
 @pytest.fixture(scope="session")

@@ -91,6 +91,7 @@ def write(path: Path, rows: Sequence[Row]) -> Path:
     return path
 
 
+@pytest.mark.full
 def test_a_federation_answers_as_the_plain_join_would(tmp_path: Path) -> None:
     numbers = random.Random(7)  # noqa: S311
     states = ("active", "active", "active", "expired", "notified", "disputed")

@@ -15,7 +15,7 @@ from federation.problem import UnknownAgreementError
 from nodes.storage.engine import open_engine
 from nodes.storage.state import ADMITTED, ProtocolState
 from protocol.agreement.terms import Allowance
-from protocol.errors import NotGrantedError, QuotaError, ReplayedError
+from protocol.errors import NoLongerInForceError, NotGrantedError, QuotaError, ReplayedError
 from protocol.wire import Header
 from tests.gateways import CASE, NOBODY, TOKEN, Office
 from tests.parties import NOW, PURPOSE
@@ -90,13 +90,13 @@ def test_whatever_a_gateway_refuses_is_in_its_ledger(tmp_path: Path) -> None:
     refused(NotGrantedError, purpose="FIRM000001")
     refused(QuotaError)
     office.clock.now += 400 * 86_400
-    refused(NotGrantedError)
+    refused(NoLongerInForceError)
     logged = [(entry.kind, entry.outcome, entry.purpose, entry.m) for entry in office.ledger().entries()]
     assert logged == [
         (QUESTION, "UnknownAgreementError", "", 0),
         (QUESTION, "NotGrantedError", "", 0),
         (QUESTION, "QuotaError", PURPOSE, 2),
-        (QUESTION, "NotGrantedError", PURPOSE, 2),
+        (QUESTION, "NoLongerInForceError", PURPOSE, 2),
     ]
 
 

@@ -373,6 +373,7 @@ def test_decisions_are_those_of_a_plain_evaluation_over_raw_registers(everything
     assert everything.decided >= 2_000
 
 
+@pytest.mark.full
 def test_before_in_and_after_an_emergency_decisions_are_those_of_the_version_in_force(overtaken: Everything) -> None:
     search(overtaken, examples=8)
     assert overtaken.decided >= 1_000

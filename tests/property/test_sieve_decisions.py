@@ -30,6 +30,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Everything,
         )
 
 
+@pytest.mark.full
 def test_the_sieve_decides_as_the_strict_mode_and_a_plain_evaluation(both: tuple[Everything, Everything]) -> None:
     search(*both, examples=4)
     assert all(it.decided >= 500 for it in both)
