@@ -10,7 +10,7 @@ ARRAY = 12
 
 def measure(ground: Ground) -> Measured:
     """Saturate the federation with single questions and with arrays, in turn."""
-    stage, seconds, rounds = ground.processes, ground.pick(0.5, 8.0, 60.0), ground.pick(1, 3, 5)
+    stage, seconds, rounds = ground.processes, ground.pick(0.5, 8.0, 30.0), ground.pick(1, 3, 5)
     saturate(stage, 1, seconds / 2)
     singles, arrays = [], []
     for number in range(rounds):

@@ -1,7 +1,8 @@
 """P5: screening many subjects by the sieve, beside `openmined-psi` run pairwise with every register on the same data.
 
 The peer gives a requester the matches of each register; the sieve gives it one joint decision a subject, and not whose
-register it follows from.
+register it follows from. Beside both stands what pseudonyms alone cost: t keyholders evaluate and prove, and everything
+else comes on top.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import private_set_intersection.python as psi
 
 from api.audit.grounds import firm
 from api.bench.figure import Figure, Measured, ratio
+from api.bench.floor import Bare
 from api.bench.ground import (
     K_MIN,
     MADE,
@@ -47,16 +49,22 @@ def measure(ground: Ground) -> Measured:
         ground.progress(f"screening, {agencies} agencies", 0, None)
         asked = [firm(number) for number in range(subjects)]
         listed = _listed(asked, agencies)
-        online, set_up = _by_sieve(ground, asked, listed, agencies, register)
+        online, bare, set_up = _by_sieve(ground, asked, listed, agencies, register)
         peer_online, peer_set_up = _by_peer(asked, listed, agencies, register)
-        ours, theirs = (
+        ours, oprf, theirs = (
             Figure(f"{name}, {agencies} agencies, a subject", "ms CPU", values)
-            for name, values in (("sieve online", online), ("openmined-psi online", peer_online))
+            for name, values in (
+                ("sieve online", online),
+                ("of it OPRF operations, bare", bare),
+                ("openmined-psi online", peer_online),
+            )
         )
         figures += [
             ours,
+            oprf,
             theirs,
             ratio(f"sieve / openmined-psi, {agencies} agencies", ours, theirs, most),
+            ratio(f"OPRF alone / openmined-psi, {agencies} agencies", oprf, theirs),
             Figure(f"sieve set-up, {agencies} agencies, a listing", "ms CPU", set_up),
             Figure(f"openmined-psi set-up, {agencies} agencies, a listing", "ms CPU", peer_set_up),
         ]
@@ -83,8 +91,8 @@ def _listed(asked: Sequence[Identifier], agencies: int) -> Mapping[int, list[Ide
 
 def _by_sieve(
     ground: Ground, asked: Sequence[Identifier], listed: Mapping[int, list[Identifier]], agencies: int, register: int
-) -> tuple[list[float], list[float]]:
-    """CPU of all parties: a subject's in each array, and a listing's in each batch of sealing."""
+) -> tuple[list[float], list[float], list[float]]:
+    """CPU of all parties: a subject's in each array, of its OPRF alone, and a listing's in each batch of sealing."""
     anonymity = {"population": PEOPLE_A_LISTING * register, "k_min": K_MIN, "max_listings": register}
     registers = [register_of(agency) for agency in agency_ids(agencies)]
     rules = [{"measure": measure, "when": {"registers": [*registers]}} for measure in MEASURES]
@@ -95,15 +103,18 @@ def _by_sieve(
             rest = register - len(listed[number]) - (0 if number else MAX_SUBJECTS * len(set_up))
             fill(federation.listings[agency], federation.terms, agency, rest, ground.progress)
             asyncio.run(federation.enter(agency, [listing(agency, subject) for subject in listed[number]]))
-        online = _screened(ground, federation, asked, {it for them in listed.values() for it in them})
+        bare = Bare(federation.established, REQUESTER, MAX_SUBJECTS, entries=1)
+        online = _screened(ground, federation, asked, {it for them in listed.values() for it in them}, bare)
     finally:
         federation.close()
-    return online, [it / MAX_SUBJECTS for it in set_up]
+    bare_oprf, sealing = ([it / MAX_SUBJECTS for it in costs] for costs in (bare.milliseconds.values, set_up))
+    return online, bare_oprf, sealing
 
 
 def _screened(
-    ground: Ground, federation: LocalFederation, asked: Sequence[Identifier], listed: set[Identifier]
+    ground: Ground, federation: LocalFederation, asked: Sequence[Identifier], listed: set[Identifier], bare: Bare
 ) -> list[float]:
+    """CPU of a subject in each array; after each one its pseudonyms are computed bare."""
     requester, subjects = federation.requesters[REQUESTER], iter(asked)
     online, found = list[float](), set[Identifier]()
     while array := list(islice(subjects, MAX_SUBJECTS)):
@@ -113,6 +124,7 @@ def _screened(
             decisions = asyncio.run(requester.check(array, PURPOSE, "bench"))
         federation.network.records.clear()  # or they would fill the memory
         online.append(took[0] / len(array))
+        bare.pseudonyms()
         decided = zip(array, decisions, strict=True)
         found |= {subject for subject, decision in decided if decision.body.having(Effect.APPLIES)}
     assert found == listed  # noqa: S101  # or what was measured is no screening
