@@ -34,6 +34,8 @@ from tests.agencies import Scene, row, write
 from tests.portals import ENTRY, Town
 from tests.unit.nodes.builders import make_listing
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 BOTH_KINDS: dict[str, Any] = {"subject_kinds": ["legal", "natural"]}
 BORN_2015 = {"identifier_scheme": "cn.ric", "identifier": "110101201501011233", "subject_kind": "natural"}
 
