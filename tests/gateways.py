@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
@@ -34,6 +35,7 @@ T = TypeVar("T")
 FIGURES = {"population": 20_000, "k_min": 200, "max_listings": 100}
 TOKEN = "a token of the procurement office's own systems"  # noqa: S105  # a test's
 DOOR = "https://door.invalid/subject"
+AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
 CASE = "tender-2026-17"
 
 
@@ -139,6 +141,17 @@ class Office:
     def handler(self, receiver: str) -> Callable[[str, bytes], Awaitable[bytes]]:
         """How a party answers now."""
         return self.federation.network._handlers[receiver]
+
+
+def send(app: FastAPI, method: str, path: str, **request: Any) -> httpx.Response:
+    """A request to a gateway's service, by the office's own systems."""
+
+    async def call() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=AUTHORIZED) as client:
+            return await client.request(method, path, **request)
+
+    return asyncio.run(call())
 
 
 async def forever(_kind: str, _data: bytes) -> bytes:

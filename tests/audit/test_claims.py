@@ -13,6 +13,7 @@ LONG = {"quota", "replay"}  # they kill and restart processes for most of a minu
 each = pytest.mark.parametrize(
     "claim",
     [pytest.param(it, id=it.name, marks=[pytest.mark.full] * (it.name in LONG)) for it in all_claims()],
+    scope="module",  # a claim and its control one after the other: what they play once is one process's
 )
 
 

@@ -1,4 +1,4 @@
-"""Local federations that integration tests ask: their parties' databases in SQLite's files, and on PostgreSQL."""
+"""What integration tests ask: local federations, on SQLite's files and on PostgreSQL; agencies' portals; portfolios."""
 
 import io
 import logging
@@ -11,8 +11,11 @@ import pytest
 import structlog
 
 from api import logs
+from nodes.roles import Role
 from tests.federations import Scene
+from tests.portals import FIRM, Town
 from tests.postgres import ON_BOTH, places
+from tests.watching import Watching
 
 
 @contextmanager
@@ -34,6 +37,24 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     with created(tmp_path / "federation", request.param) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    made = Town.create(tmp_path_factory.mktemp("town"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def tokens(town: Town) -> dict[Role, str]:
+    """A token of every role at the tax office."""
+    return {role: town.token("tax", role, *[FIRM] * (role is Role.SUBJECT)) for role in Role}
+
+
+@pytest.fixture
+def watching(tmp_path: Path) -> Watching:
+    return Watching(tmp_path)
 
 
 @pytest.fixture

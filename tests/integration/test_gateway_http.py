@@ -17,7 +17,7 @@ from api.gateway_app import build
 from api.gateway_forms import MAX_BODY, Agreements
 from federation.gateway import Gateway
 from federation.problem import MEDIA_TYPE, PREFIX
-from tests.gateways import BOTH, CASE, DISPUTED, NOBODY, ONE, TOKEN, Office, spoil_canaries
+from tests.gateways import BOTH, CASE, DISPUTED, NOBODY, ONE, TOKEN, Office, send, spoil_canaries
 from tests.parties import PURPOSE, party
 
 SINGLE, MANY = "/v1/membership", "/v1/membership:batch"
@@ -26,7 +26,6 @@ SUBJECT = {"scheme": ONE.scheme, "value": ONE.value}
 QUESTION = {"agreement": "procurement", "subject": SUBJECT, "purpose": PURPOSE, "case": CASE}
 MALFORMED = {"scheme": "cn.uscc", "value": "9111000010000106X2"}
 BATCH = {"agreement": "procurement", "purpose": PURPOSE, "case": CASE, "subjects": [SUBJECT]}
-AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +36,6 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
 @pytest.fixture(scope="module")
 def app(office: Office) -> FastAPI:
     return office.app()
-
-
-def send(app: FastAPI, method: str, path: str, **request: Any) -> httpx.Response:
-    async def call() -> httpx.Response:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=AUTHORIZED) as client:
-            return await client.request(method, path, **request)
-
-    return asyncio.run(call())
 
 
 def post(app: FastAPI, document: object, path: str = SINGLE, **request: Any) -> httpx.Response:

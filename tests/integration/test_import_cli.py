@@ -1,13 +1,7 @@
-"""`concordat import`, with no federation running, beside one, and killed in between."""
+"""`concordat import`, with no federation running, and beside one."""
 
 import asyncio
 import json
-import os
-import random as seeded
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +16,9 @@ from nodes.lifecycle import term_start
 from protocol.errors import IndeterminateError
 from protocol.identifiers import Identifier, canonical
 from protocol.messages import Effect
-from tests.agencies import AGENCY, EPOCH, ROOT, SECRET, TODAY, Scene, firm, row, write
+from tests.agencies import AGENCY, SECRET, TODAY, Scene, firm, row, write
+
+pytestmark = pytest.mark.usefixtures("quick_keys")
 
 
 @pytest.fixture
@@ -68,19 +64,6 @@ class TestReport:
         result = scene.load(write(tmp_path / "future.csv", [row(1, served_on=tomorrow), row(2)]))
         assert (result.exit_code, result.stderr) == (5, "line 2, column served_on: a day to come\n")
         assert scene.references() == ["D 2"]
-
-    def test_what_is_piped_in_is_read_as_it_comes(self, scene: Scene, file: Path) -> None:
-        command = [sys.executable, "-m", "api.cli", "import", str(scene.home.directory), "/dev/stdin", *AGENCY]
-        with file.open("rb") as content:
-            piped = subprocess.run(  # noqa: S603
-                [*command, "--register", "tax-register"],
-                input=content.read(),
-                capture_output=True,
-                cwd=ROOT,
-                check=False,
-            )
-        assert (piped.returncode, piped.stdout) == (5, b"3 loaded, 2 refused\n")
-        assert piped.stderr.decode().splitlines() == REFUSED
 
     def test_a_dry_run_reports_the_same_and_stores_nothing(self, scene: Scene, file: Path) -> None:
         result = scene.load(file, "--dry-run")
@@ -325,48 +308,3 @@ class TestRunning:
             result = scene.load(path)
         assert result.exit_code == 4
         assert "quota" in result.stderr
-
-
-COUNT = 1_500
-
-
-def spawn(scene: Scene, path: Path) -> subprocess.Popen[bytes]:
-    arguments = ["import", str(scene.home.directory), *AGENCY, "--register", "tax-register", str(path)]
-    program = "from api.cli import main; main()"
-    return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", program, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-@pytest.mark.full
-def test_killed_at_any_moment_it_leaves_whole_listings_and_the_next_run_ends_as_an_undisturbed_one(
-    tmp_path: Path,
-) -> None:
-    anonymity = {"population": 20_000, "k_min": 1000, "max_listings": 4 * COUNT}
-    scene = Scene(tmp_path / "federation", anonymity=anonymity)
-    rows = [row(number) for number in range(COUNT)]
-    path = write(tmp_path / "many.csv", rows)
-    moments = seeded.Random("kill -9")  # noqa: S311  # any moments will do
-    found = []
-    with scene.running():
-        for _ in range(4):
-            already = len(scene.references())
-            process = spawn(scene, path)
-            while process.poll() is None and len(scene.references()) == already:
-                time.sleep(0.01)
-            time.sleep(moments.uniform(0, 0.15))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            stored = [record.listing for record in scene.store.all()]
-            found.append(len(stored))
-            assert scene.store.are_sealed(*EPOCH, stored) == [True] * len(stored)
-            assert scene.check(firm(0)) == [Effect.APPLIES]
-        assert 0 < found[0] < COUNT
-        assert found == sorted(found)
-        assert spawn(scene, path).wait() == 0
-        assert scene.references() == [f"D {number}" for number in range(COUNT)]
-        assert scene.check(firm(0), firm(COUNT - 1), firm(COUNT)) == [Effect.APPLIES, Effect.APPLIES, Effect.NONE]

@@ -14,6 +14,8 @@ from nodes.life import Act
 from protocol.messages import Effect
 from tests.agencies import AGENCY, SECRET, TODAY, Scene, firm, row, write
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 REGISTER = ("--register", "tax-register")
 WORDS = ("--reason", "looked into", "--document", "D 9")
 REVIEWER = ("--by", "reviewer")

@@ -17,6 +17,8 @@ from protocol.messages import Effect
 from tests.agencies import TODAY, Scene, firm, row, write
 from tests.integration.test_node_cli import WORDS, ago, listed, node
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 Clock = Callable[[int], None]
 
 

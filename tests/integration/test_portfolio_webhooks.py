@@ -3,7 +3,6 @@
 import asyncio
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +12,8 @@ from api.monitoring import Monitor
 from nodes.life import Act
 from nodes.storage.portfolios import Portfolios
 from tests.gateways import ONE
-from tests.integration.test_portfolios import REFERENCES, CrashError, Watching, registration
 from tests.unit.federation.test_webhooks import Receiver, receiving
+from tests.watching import REFERENCES, CrashError, Watching, registration
 
 
 def told(watching: Watching, receiver: Receiver, **changes: Any) -> tuple[str, str]:
@@ -57,11 +56,6 @@ def _now(headers: dict[str, str], secret: str, body: bytes) -> dict[str, str]:
     now = datetime.now(UTC)
     signature = Webhook(secret).sign(headers["webhook-id"], now, body.decode())
     return headers | {"webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
-
-
-@pytest.fixture
-def watching(tmp_path: Path) -> Watching:
-    return Watching(tmp_path)
 
 
 def test_every_change_arrives_once_in_order_and_signed(watching: Watching) -> None:

@@ -25,8 +25,8 @@ from protocol.codec import decode, encode
 from protocol.envelope import Envelope
 from protocol.messages import Decision, Evidence
 from protocol.wire import read
-from tests.gateways import BOTH, DISPUTED, NOBODY, ONE, Office, firm
-from tests.integration.test_gateway_http import MALFORMED, QUESTION, SINGLE, assert_problem, post, send
+from tests.gateways import BOTH, DISPUTED, NOBODY, ONE, Office, firm, send
+from tests.integration.test_gateway_http import MALFORMED, QUESTION, SINGLE, assert_problem, post
 from tests.parties import NOW, established, forged
 
 STANDING = "/v1/standing"

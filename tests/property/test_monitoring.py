@@ -14,7 +14,7 @@ from nodes.lifecycle import State
 from nodes.storage.portfolios import Open
 from protocol.identifiers import Identifier
 from tests.gateways import firm
-from tests.integration.test_portfolios import DAY, HEAD, HOUR, Watching
+from tests.watching import DAY, HEAD, HOUR, Watching
 
 SUBJECTS = {f"s{number}": firm(100 + number) for number in range(3)}
 AGENCIES = ("tax", "labour")

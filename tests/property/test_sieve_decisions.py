@@ -11,7 +11,7 @@ from hypothesis import Phase
 from protocol.agreement.model import Agreement
 from protocol.agreement.rules import MeasureOutcome
 from protocol.rounds import sieve
-from tests.property.test_decisions import AGREEMENT, DifferenceError, Everything, federated, search
+from tests.property.everything import AGREEMENT, DifferenceError, Everything, federated, search
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 

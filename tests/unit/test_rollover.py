@@ -28,6 +28,8 @@ from protocol.agreement.withdrawal import verify_withdrawal
 from protocol.errors import ConcordatError, IndeterminateError, SealError
 from tests.parties import agreement
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 AGENCIES = ("labour", "tax")
 
 
@@ -139,12 +141,10 @@ def test_a_beginning_that_fails_leaves_nothing_and_one_that_was_killed_is_begun_
         path.write_bytes(b"half a fi")
     assert rollover.coming(home) is None
     assert rollover.begin(home, quiet) == 2
+    document = home.terms().agreement
     assert files(home).keys() - before.keys() == {
         "next.roster",
-        *(
-            str(keys_path(home.party_path(it, home.terms().agreement), 2).relative_to(home.directory))
-            for it in parties(home.terms().agreement)
-        ),
+        *(str(keys_path(home.party_path(it, document), 2).relative_to(home.directory)) for it in parties(document)),
     }
     assert {name: data for name, data in files(home).items() if name in before} == before
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,43 +12,11 @@ from api.epochs import Epochs
 from api.rosters import GRACE_SECONDS, withdrawal_path
 from api.settings import Settings
 from api.setup import Established
-from protocol.agreement.model import Agreement
 from protocol.agreement.terms import DAY, Terms, terms_to_bytes
 from protocol.agreement.withdrawal import withdraw
 from protocol.errors import AgreementError, NotGrantedError, OtherVersionError, WithdrawnError
 from tests.parties import NOW, REQUESTER, established
-from tests.parties import agreement as document
-
-AGENCIES = ("labour", "tax", "court")
-EMERGENCY: dict[str, Any] = {
-    "emergency": {"follows": 1, "basis": "Epidemic Act s. 3"},
-    "valid": {"from": "2026-11-20", "until": "2026-12-10"},
-}
-
-
-def agreement(agencies: tuple[str, ...] = AGENCIES, **changes: Any) -> Agreement:
-    return document(agencies, 2, **changes)
-
-
-@cache
-def first() -> Established:
-    return established(agreement())
-
-
-@cache
-def second() -> Established:
-    return established(agreement(("labour", "tax", "market"), version=2), 2, first())
-
-
-@cache
-def emergency() -> Established:
-    return established(agreement(version=2, **EMERGENCY), 2, first())
-
-
-@cache
-def third() -> Established:
-    """What comes after the emergency."""
-    return established(agreement(version=3), 3, first())
+from tests.versions import agreement, emergency, first, second, third
 
 
 def at(day: str, seconds: int = 0) -> int:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
-from functools import cache
 from typing import Any
 
 import pytest
@@ -31,34 +30,9 @@ from protocol.errors import (
     WithdrawnError,
 )
 from tests.parties import NOW, established
-from tests.parties import agreement as document
+from tests.versions import AGENCIES, EMERGENCY, agreement, emergency, first, second
 
-AGENCIES = ("labour", "tax", "court")
 TODAY = NOW // DAY
-EMERGENCY: dict[str, Any] = {
-    "emergency": {"follows": 1, "basis": "Epidemic Act s. 3"},
-    "valid": {"from": "2026-11-20", "until": "2026-12-10"},
-}
-
-
-def agreement(agencies: tuple[str, ...] = AGENCIES, **changes: Any) -> Agreement:
-    return document(agencies, 2, **changes)
-
-
-@cache
-def first() -> Established:
-    return established(agreement())
-
-
-@cache
-def second() -> Established:
-    """A new version, of which one agency is new and one is no more."""
-    return established(agreement(("labour", "tax", "market"), version=2), 2, first())
-
-
-@cache
-def emergency() -> Established:
-    return established(agreement(version=2, **EMERGENCY), 2, first())
 
 
 def without_force(of: Established) -> Terms:
