@@ -1,4 +1,4 @@
-"""What holds for every process of tests: what it forgets, what it remembers, and what need not be waited for."""
+"""What holds for every process of tests: what it forgets, and keys at rest that need not be waited for."""
 
 import gc
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ import pytest
 from fastapi.dependencies import models
 
 from api import keystore
-from tests.schemas import remembered
 
 _REMEMBERED: Final[list[Any]] = [it for it in vars(models).values() if hasattr(it, "cache_clear")]
 
@@ -30,13 +29,6 @@ def pytest_runtest_teardown() -> None:
     """
     for it in _REMEMBERED:
         it.cache_clear()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def schemas() -> Iterator[None]:
-    """New databases on SQLite are made from memory; how they are migrated is `test_migrations`'s."""
-    with remembered():
-        yield
 
 
 @pytest.fixture(scope="module")

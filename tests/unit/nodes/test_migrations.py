@@ -34,7 +34,6 @@ from nodes.storage.seals import Seal, Seals
 from nodes.storage.tables import LISTING
 from nodes.storage.trail import Trail
 from protocol.errors import SealError
-from tests.schemas import dump, upgrade
 from tests.unit.nodes.builders import make_listing
 from tests.unit.nodes.stores import DEBARMENT, HERE, KEY, add, counter, entered, numbered, pseudonym, step
 
@@ -45,11 +44,6 @@ METADATA: dict[Database, MetaData] = {
 }
 ROOT = Path(migrations.__file__).parents[3]
 both = pytest.mark.parametrize("database", VERSIONS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def schemas() -> None:
-    """Here every database is migrated indeed."""
 
 
 def differences(engine: Engine, database: Database, metadata: MetaData) -> list[Any]:
@@ -72,18 +66,6 @@ def names(engine: Engine) -> set[str]:
 def test_the_newest_version_is_what_the_models_say(engine: Engine, database: Database) -> None:
     migrate(engine, database)
     assert differences(engine, database, METADATA[database]) == []
-
-
-@both
-def test_other_tests_databases_are_what_the_migrations_make(tmp_path: Path, database: Database) -> None:
-    migrated, remembered = (open_engine(f"sqlite:///{tmp_path}/{name}.sqlite") for name in ("migrated", "remembered"))
-    migrate(migrated, database)
-    upgrade(remembered, database, VERSIONS[database])
-    assert migrations.upgrade is not upgrade
-    assert dump(remembered) == dump(migrated) != ()
-    assert version(remembered, database) == VERSIONS[database]
-    for engine in (migrated, remembered):
-        engine.dispose()
 
 
 @both
