@@ -462,7 +462,7 @@ def derivations_vector(given: Inputs) -> dict[str, str]:
         "masked": sealing.mask(secret, agency, given.octets("element")).hex(),
         "com": commitment.hex(),
         "binding": sealing.decision_binding(given.octets("sigma"), secret, commitment).hex(),
-        "access-tag": sealing.access_tag(pseudonym, session, agency).hex(),
+        "access-tag": sealing.access_tag(key, session, agency).hex(),
         "case-hash": digest(labels.CASE, given["case"].encode(), given.octets("salt")).hex(),
     }
 
