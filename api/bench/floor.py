@@ -101,7 +101,7 @@ class Bare:
             for holder, proof in proofs.items():
                 index = terms.keyholder_index(holder)
                 oprf.verify(terms.oprf_share(holder), blinded, evaluated[index], proof)
-            return oprf.finalize(inputs, blinds, oprf.combine(evaluated, terms.threshold))
+            return oprf.finalize(inputs, blinds, evaluated, terms.threshold)
 
     def _block(self, agency: str, keys: Sequence[bytes], nonce: bytes, ask: bytes) -> list[dict[bytes, bytes]]:
         blocks = []
