@@ -26,7 +26,7 @@ from protocol.codec import Random
 from protocol.dkg import KeyShare
 from protocol.errors import DecodeError, IndeterminateError, NotGrantedError, UsageError
 from protocol.figures import Quarter
-from protocol.lanes import canary_standings, vector
+from protocol.lanes import Standing, canary_standings, vector
 from protocol.messages import Access, Ask, Evaluate, Open, OpenFigures, Prove, Tally
 from protocol.opening import OpeningShare
 from protocol.paillier import Zetas
@@ -82,6 +82,7 @@ class Node:
         self._layout = figures_layout(party.terms)
         # Most subjects stand alike. Summaries and lives tell of nobody, so those of what was erased may be remembered.
         self._lanes = lru_cache(_REMEMBERED)(self._lanes_of)
+        self._vector = lru_cache(_REMEMBERED)(self._vector_of)  # likewise of those whose days differ
 
     def handle(self, kind: str, data: bytes) -> bytes:
         """Serve one message of R or of a subject's door (by way of C), or of C.
@@ -236,6 +237,9 @@ class Node:
             return listing_is_suspended(agreement, listing.register, listing.subject_kind, today)
 
         own = self._canary if is_canary else standings(map(record_of_told, told), self._entries, today, suspends)
+        return self._vector(requester, *own)
+
+    def _vector_of(self, requester: str, *own: Standing) -> tuple[int, ...]:
         return vector(self._party.terms.layout(requester), self._party.id, own)
 
     def _keyholder_shares(self) -> Shares:
