@@ -14,7 +14,7 @@ from protocol.identifiers import Identifier
 
 _ENCODE: Final = json.JSONEncoder(sort_keys=True).encode
 _DATES: Final = ("decided_on", "served_on", "expires_on")
-_SUMMARY_BYTES: Final = 128
+_SUMMARY_BYTES: Final = 192
 
 
 def encode(listing: Listing) -> bytes:
@@ -42,7 +42,7 @@ def decode(payload: bytes) -> Listing:
 def summary(listing: Listing) -> bytes:
     """What a listing's standing depends on, and nothing that tells whose it is: all that a question needs of it.
 
-    Of multiples of 128 bytes, so that the length of its ciphertext does not tell its ground.
+    Of multiples of 192 bytes, so that the length of its ciphertext does not tell its ground.
     """
     days = (_day(day) for day in (listing.decided_on, listing.served_on, listing.expires_on))
     of_subject = listing.register, listing.subject_kind, listing.ground
