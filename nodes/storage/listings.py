@@ -386,8 +386,7 @@ def _entries(places: Iterable[Place]) -> list[Entry]:
 
 def _entry(key: bytes, under: list[Place]) -> Entry:
     listed = [(content, (summary, life)) for _, content, summary, life in under if content is not None]
-    if len(listed) > 1:
-        listed.sort(key=itemgetter(0))
+    listed.sort(key=itemgetter(0))
     told = tuple([told for _, told in listed])
     return Entry(key, told, tuple([content for content, _ in listed]), len(listed) < len(under))
 
