@@ -9,14 +9,13 @@ import time
 from api.agency import entries, open_listings
 from api.epochs import Epochs
 from api.settings import Settings
-from api.zetas import ZetaStock
+from api.zetas import zetas
 from federation.coordinator import Arithmetic
 from nodes.service import Node, Shares
 from nodes.storage.cipher import ColumnCipher
 from nodes.storage.engine import open_engine
 from nodes.storage.figures import Contributions
 from nodes.storage.state import ProtocolState
-from protocol.paillier import Randomiser
 
 
 def hold_nodes(settings: Settings) -> Epochs[Node]:
@@ -39,7 +38,7 @@ def build_node(settings: Settings) -> Node:
         ProtocolState(state),
         Contributions(state, ColumnCipher(node_key, secrets.token_bytes)),
         entries(settings),
-        ZetaStock(Randomiser.create(terms.public_key, secrets.token_bytes), secrets.token_bytes),
+        zetas(terms, secrets.token_bytes),
         lambda: int(time.time()),
         secrets.token_bytes,
     )
@@ -56,5 +55,4 @@ def build_arithmetic(settings: Settings) -> Arithmetic:
     """Build one epoch's part of it."""
     held, _ = settings.secrets()
     terms = settings.terms
-    randomiser = ZetaStock(Randomiser.create(terms.public_key, secrets.token_bytes), secrets.token_bytes)
-    return Arithmetic(held.party(settings.party, terms), randomiser, secrets.token_bytes)
+    return Arithmetic(held.party(settings.party, terms), zetas(terms, secrets.token_bytes), secrets.token_bytes)

@@ -7,9 +7,11 @@ import os
 import threading
 import weakref
 from collections import deque
+from functools import cached_property
 
+from protocol.agreement.terms import Terms
 from protocol.codec import Random
-from protocol.paillier import Randomiser
+from protocol.paillier import PublicKey, Randomiser, Zetas
 
 MOST = 256
 QUIET_SECONDS = 0.25
@@ -51,6 +53,29 @@ class ZetaStock:
         """Make as many as are wanted, until one is taken."""
         while len(self._stock) < self._wanted and not self._taken.is_set():
             self._stock.append(self._randomiser.fresh(self._random))
+
+
+class ZetasWhenWanted:
+    """Makes its table (about 45 MB at 3072 bits) when a ζ is first wanted, each ζ then: for who seldom wants one."""
+
+    def __init__(self, public_key: PublicKey, random: Random) -> None:
+        self._public_key = public_key
+        self._random = random
+
+    def fresh(self, random: Random) -> int:
+        """Return a fresh ζ."""
+        return self._randomiser.fresh(random)
+
+    @cached_property
+    def _randomiser(self) -> Randomiser:
+        return Randomiser.create(self._public_key, self._random)
+
+
+def zetas(terms: Terms, random: Random) -> Zetas:
+    """A stock, for questions; under a sieve none of those takes a ζ, but an agency's public figures, once a quarter."""
+    if terms.agreement.sieve:
+        return ZetasWhenWanted(terms.public_key, random)
+    return ZetaStock(Randomiser.create(terms.public_key, random), random)
 
 
 def _fill(wanting: "weakref.ref[ZetaStock]", taken: threading.Event) -> None:

@@ -8,7 +8,8 @@ on the very next question.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cache, partial
+from functools import lru_cache, partial
+from typing import Final
 
 from nodes.catalogue import CatalogueEntry
 from nodes.figures import count, figures_layout
@@ -19,13 +20,13 @@ from nodes.noise import Noise, laplace
 from nodes.rights import encoded, subject_file
 from nodes.standing import standings
 from nodes.storage.figures import Asked, Contributions, Price
-from nodes.storage.listings import Entry, ListingStore
+from nodes.storage.listings import ListingStore, Told, record_of_told
 from protocol.agreement.limits import listing_is_suspended
 from protocol.codec import Random
 from protocol.dkg import KeyShare
 from protocol.errors import DecodeError, IndeterminateError, NotGrantedError, UsageError
 from protocol.figures import Quarter
-from protocol.lanes import LaneLayout, Standing, canary_standings, vector
+from protocol.lanes import Standing, canary_standings, vector
 from protocol.messages import Access, Ask, Evaluate, Open, OpenFigures, Prove, Tally
 from protocol.opening import OpeningShare
 from protocol.paillier import Zetas
@@ -33,6 +34,9 @@ from protocol.rounds import access, agency, figures, keyholder, sieve
 from protocol.rounds.ledger import Ledger, refusals_logged
 from protocol.rounds.party import Party
 from protocol.wire import Header
+
+_REMEMBERED: Final = 16_384
+"""How many different subjects' lane values a node remembers, at about a kilobyte each."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,9 @@ class Node:
         self._canary = canary_standings(entries)
         self._epoch = party.terms.agreement.id, party.terms.roster.epoch
         self._layout = figures_layout(party.terms)
+        # Most subjects stand alike. Summaries and lives tell of nobody, so those of what was erased may be remembered.
+        self._lanes = lru_cache(_REMEMBERED)(self._lanes_of)
+        self._vector = lru_cache(_REMEMBERED)(self._vector_of)  # likewise of those whose days differ
 
     def handle(self, kind: str, data: bytes) -> bytes:
         """Serve one message of R or of a subject's door (by way of C), or of C.
@@ -117,7 +124,7 @@ class Node:
                 # "Not listed" would be a lie while a listing cannot be found; so C has no answer and names this agency.
                 raise IndeterminateError([self._party.id], "sealing is not finished at")
             self._ledger.admit(Ask.TYPE, entry.header, self._party.terms.allowance(entry.header, now), now)
-            buckets = self._buckets(set(asked.prefixes), self._party.terms.layout(entry.header.sender), now)
+            buckets = self._buckets(set(asked.prefixes), entry.header.sender, now)
             if self._party.terms.agreement.sieve:
                 return sieve.answer(self._party, asked, buckets, self._random, now)
             return agency.answer(self._party, asked, buckets, self._randomiser, self._random, now)
@@ -136,12 +143,12 @@ class Node:
         """The references of this agency's records of the subject that asks, each once."""
         return list(
             dict.fromkeys(
-                record.reference
+                reference
                 for _, entries in sorted(self._listings.buckets(*self._epoch, set(asked.prefixes)).items())
                 for entry in entries
-                if access.names(self._party, asked, entry.pseudonym)
-                for record in entry.records
-                if record.listing.register in self._entries
+                if access.names(self._party, asked, entry.key)
+                for told, reference in zip(entry.told, entry.references, strict=True)
+                if record_of_told(told).listing.register in self._entries
             )
         )
 
@@ -213,29 +220,27 @@ class Node:
         return bool(self._entries) and not self._listings.is_ready(*self._epoch)
 
     def _buckets(
-        self, prefixes: Collection[int], layout: LaneLayout, now: int
+        self, prefixes: Collection[int], requester: str, now: int
     ) -> dict[int, list[tuple[bytes, tuple[int, ...]]]]:
-        """The entries (t, lane values) of each bucket as the listings stand now."""
-        today = datetime.fromtimestamp(now, UTC).date()
-
-        @cache  # most subjects stand alike
-        def lanes(*standings: Standing) -> tuple[int, ...]:
-            return vector(layout, self._party.id, standings)
-
+        """The entries (key, lane values) of each bucket as the listings stand now."""
+        lanes = partial(self._lanes, requester, datetime.fromtimestamp(now, UTC).date())
         return {
-            prefix: [(entry.pseudonym, lanes(*self._standings(entry, today))) for entry in entries]
+            prefix: [(entry.key, lanes(entry.told, is_canary=entry.is_canary)) for entry in entries]
             for prefix, entries in self._listings.buckets(*self._epoch, prefixes).items()
         }
 
-    def _standings(self, entry: Entry, today: date) -> list[Standing]:
-        if entry.is_canary:
-            return self._canary
+    def _lanes_of(self, requester: str, today: date, told: Sequence[Told], *, is_canary: bool) -> tuple[int, ...]:
+        """What one subject's listings come to in a requester's lanes, by nothing but what is told of them."""
         agreement = self._party.terms.agreement
 
         def suspends(listing: Listing) -> bool:
             return listing_is_suspended(agreement, listing.register, listing.subject_kind, today)
 
-        return standings(entry.records, self._entries, today, suspends)
+        own = self._canary if is_canary else standings(map(record_of_told, told), self._entries, today, suspends)
+        return self._vector(requester, *own)
+
+    def _vector_of(self, requester: str, *own: Standing) -> tuple[int, ...]:
+        return vector(self._party.terms.layout(requester), self._party.id, own)
 
     def _keyholder_shares(self) -> Shares:
         if self._shares is None:

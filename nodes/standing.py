@@ -29,6 +29,7 @@ def standings(
 ) -> list[Standing]:
     """The standings of one subject's records on a day; `entries` are the agency's registers' catalogue entries.
 
+    What the records say is all that it depends on, and their order where several are of one day and have no reference.
     A register that is not among them is none of this agreement's, and has no effect in it.
     """
     by_register: dict[str, list[Record]] = defaultdict(list)
@@ -64,8 +65,7 @@ def _of_register(records: Sequence[Record], entry: CatalogueEntry, today: date, 
 def _latest(records: Sequence[Record], entry: CatalogueEntry, today: date) -> Sequence[Record]:
     """The latest decided of those that have effect: a new rating or balance replaces the one before."""
     effective = [record for record in records if state(record, entry, today) in _EFFECTIVE]
-    # Of two on one day the one with the greater reference, so that every copy of a register says the same.
-    return [max(effective, key=lambda it: (it.listing.decided_on, it.reference))] if effective else []
+    return sorted(effective, key=_in_order)[-1:]
 
 
 def _counted(records: Sequence[Record], entry: CatalogueEntry, ground: Ground, today: date) -> list[Standing]:
@@ -83,7 +83,7 @@ def completed_by(records: Iterable[Record], ground: Ground, today: date) -> Reco
     """The latest infringement, of a term that still runs, that completed the number within the ground's time."""
     if ground.counted is None:
         return None
-    ordered = sorted(records, key=lambda record: record.listing.decided_on)
+    ordered = sorted(records, key=_in_order)
     for position in range(len(ordered) - 1, -1, -1):
         last = ordered[position].listing
         end = last.expires_on or ground.default_term.after(last.decided_on)
@@ -92,6 +92,14 @@ def completed_by(records: Iterable[Record], ground: Ground, today: date) -> Reco
         if number >= ground.counted.threshold.value and today <= end:
             return ordered[position]
     return None
+
+
+def _in_order(record: Record) -> tuple[date, str]:
+    """Of two of one day the one with the greater reference is the later: so every copy of a register says the same.
+
+    Records without references stay as they were given, which is in that order.
+    """
+    return record.listing.decided_on, record.reference
 
 
 def _standing(record: Record, ground: Ground, disputed: bool) -> Standing:

@@ -187,7 +187,7 @@ def _pseudonym(terms: Terms, subject: Identifier, evidence: Evidence) -> bytes:
         element = decode_element(evaluation[:ELEMENT_BYTES])
         oprf.verify(terms.oprf_share(keyholder), blinded, (element,), evaluation[ELEMENT_BYTES:])
         evaluated[terms.keyholder_index(keyholder)] = (element,)
-    (pseudonym,) = oprf.finalize(inputs, blinds, oprf.combine(evaluated, terms.threshold))
+    (pseudonym,) = oprf.finalize(inputs, blinds, evaluated, terms.threshold)
     return pseudonym
 
 

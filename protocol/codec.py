@@ -74,16 +74,16 @@ _NO_TAGS = defaultdict[int, Callable[[Any, bool], Any]](lambda: _refuse_tag)
 def _misfit(value: object) -> str | None:
     """Name what CBOR or Python can carry and the protocol does not, wherever it is inside `value`."""
     match value:
+        case bytes() | str() | NoneType():  # first, since nearly all are
+            return None
         case dict():
             if not all(isinstance(key, str) for key in value):
                 return "map key is not text"
             return next(filter(None, map(_misfit, value.values())), None)
         case list() | tuple():
             return next(filter(None, map(_misfit, value)), None)
-        case int() if not -(1 << 64) <= value < 1 << 64:
-            return "integer is longer than 64 bits"
-        case bytes() | str() | int() | NoneType():
-            return None
+        case int():
+            return None if -(1 << 64) <= value < 1 << 64 else "integer is longer than 64 bits"
     return "message holds a type the protocol does not use"
 
 

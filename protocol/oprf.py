@@ -2,7 +2,7 @@
 
 Concordat runs mode VOPRF with a key shared among keyholders. Each answers with its share as the RFC's server does with
 its key, proof included; the client verifies each answer against that keyholder's public share, interpolates any t of
-them in the exponent (`combine`), and goes on as the RFC's client. The output is the single key's, bit for bit.
+them in the exponent and unblinds as the RFC's client (`finalize`). The output is the single key's, bit for bit.
 
 Everything works on batches: the i-th items of all sequences belong to one subject.
 """
@@ -26,6 +26,7 @@ from protocol.group import (
     scalar_base_mult,
     scalar_from_int,
     scalar_invert,
+    scalar_mul,
     scalar_mult,
 )
 from protocol.shamir import lagrange_at_zero
@@ -106,27 +107,38 @@ def combine(evaluated: Mapping[int, Sequence[Element]], threshold: int) -> tuple
         QuorumError: fewer than `threshold` keyholders.
         UsageError: an index is not positive, or batches differ in length.
     """
+    weights, batches = _quorum(evaluated, threshold)
+    return tuple(linear_combination(weights, subject) for subject in zip(*batches, strict=True))
+
+
+def finalize(
+    inputs: Sequence[bytes], blinds: Sequence[Scalar], evaluated: Mapping[int, Sequence[Element]], threshold: int
+) -> tuple[bytes, ...]:
+    """`combine` verified evaluations, unblind and hash to the outputs, 64 bytes each.
+
+    With one keyholder, of index 1, this is Finalize of RFC 9497 §3.3.1. Interpolated and unblinded at once, as
+    Σ (λ_j/r)·D_j, a subject costs one multiplication less than one after the other.
+
+    Raises:
+        QuorumError, UsageError: as `combine`; UsageError also where an input is longer than 65535 bytes.
+    """
+    weights, batches = _quorum(evaluated, threshold)
+    _require_one_length(inputs, blinds, *batches)
+    return tuple(
+        _output(x, linear_combination([scalar_mul(weight, inverse) for weight in weights], of_subject))
+        for x, inverse, *of_subject in zip(inputs, map(scalar_invert, blinds), *batches, strict=True)
+    )
+
+
+def _quorum(evaluated: Mapping[int, Sequence[Element]], threshold: int) -> tuple[list[Scalar], list[Sequence[Element]]]:
+    """The Lagrange coefficients and batches of the `threshold` lowest indices."""
     if len(evaluated) < threshold:
         raise QuorumError("fewer keyholders answered than the threshold")
     indices = sorted(evaluated)[:threshold]
     batches = [evaluated[index] for index in indices]
     _require_one_length(*batches)
     coefficients = lagrange_at_zero(indices, ORDER)
-    weights = [scalar_from_int(coefficients[index]) for index in indices]
-    return tuple(linear_combination(weights, subject) for subject in zip(*batches, strict=True))
-
-
-def finalize(inputs: Sequence[bytes], blinds: Sequence[Scalar], evaluated: Sequence[Element]) -> tuple[bytes, ...]:
-    """Unblind the evaluated elements and hash to the outputs, 64 bytes each (RFC 9497 §3.3.1).
-
-    Raises:
-        UsageError: lengths differ, or an input is longer than 65535 bytes.
-    """
-    _require_one_length(inputs, blinds, evaluated)
-    return tuple(
-        _output(x, scalar_mult(scalar_invert(r), element))
-        for x, r, element in zip(inputs, blinds, evaluated, strict=True)
-    )
+    return [scalar_from_int(coefficients[index]) for index in indices], batches
 
 
 def evaluate(secret: Scalar, private_input: bytes, mode: Mode = Mode.VOPRF) -> bytes:

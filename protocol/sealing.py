@@ -14,6 +14,7 @@ from protocol.errors import BlockError, BucketOverflowError, UsageError
 
 PSEUDONYM_BYTES = 64
 TAG_BYTES = 16
+SESSION_KEY_BYTES = 32
 NONCE_BYTES = 32
 EFFECTS_BYTES = 16
 
@@ -25,7 +26,7 @@ def bucket(pseudonym: bytes, bucket_bits: int) -> int:
 
 def session_key(pseudonym: bytes) -> bytes:
     """HKDF(t, "session"): the key (32 bytes) of everything a question derives from t."""
-    return hkdf(pseudonym, labels.SESSION_KEY)
+    return hkdf(pseudonym, labels.SESSION_KEY, SESSION_KEY_BYTES)
 
 
 def question_secret(key: bytes, nonce: bytes, ask: bytes, subject: int) -> bytes:
@@ -60,12 +61,12 @@ def marks(secrets: Iterable[bytes], agency: str) -> Iterable[bytes]:
     return (hmac.digest(secret, text, "sha256") for secret in secrets)
 
 
-def access_tag(pseudonym: bytes, session: bytes, agency: str) -> bytes:
-    """By which an agency finds its own pseudonym of a subject that asks through a door; to others it is random.
+def access_tag(key: bytes, session: bytes, agency: str) -> bytes:
+    """By which an agency finds its own session key of a subject that asks through a door; to others it is random.
 
     Agency and session stand in it, so what one agency is told of a person in one session is of no use elsewhere.
     """
-    return _hmac(session_key(pseudonym), labels.ACCESS_TAG, session, agency.encode())
+    return _hmac(key, labels.ACCESS_TAG, session, agency.encode())
 
 
 def ask_commitment(session: bytes, nonce: bytes, prefixes: Sequence[int]) -> bytes:

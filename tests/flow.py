@@ -17,7 +17,7 @@ from protocol.messages import Decision, Open
 from protocol.opening import OpeningShare
 from protocol.rounds import agency, coordinator, keyholder, requester, sieve
 from protocol.rounds.party import Party
-from protocol.sealing import bucket
+from protocol.sealing import bucket, session_key
 from protocol.shamir import lagrange_at_zero
 from protocol.wire import Signed, read
 from tests.parties import NOW, PURPOSE, REQUESTER, party, randomiser
@@ -70,7 +70,7 @@ class Joint:
         for name, subjects in registers.items():
             for subject, standings in subjects.items():
                 t = pseudonym(of, subject)
-                entry = t, vector(self.terms.layout(REQUESTER), name, standings)
+                entry = session_key(t), vector(self.terms.layout(REQUESTER), name, standings)
                 self.buckets[name][bucket(t, self.terms.bucket_bits)].append(entry)
 
     def quorums(self) -> Iterable[tuple[str, ...]]:

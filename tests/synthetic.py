@@ -81,9 +81,9 @@ SELECT number, 1800000000, '{REGISTER}', content, 'enter', 'clerk', sha256(conte
 substr(payload, 1, (SELECT octet_length(details) FROM event LIMIT 1)), sha256(payload)
 FROM listing WHERE number > {{first}} ORDER BY number"""  # noqa: S608
 _SEALS: Final = f"""
-INSERT INTO seal (listing, position, agreement, epoch, prefix, pseudonym)
+INSERT INTO seal (listing, position, agreement, epoch, prefix, entry)
 SELECT number, 0, '{HERE[0]}', {HERE[1]}, {REAL_BUCKETS} + mod(number, {(1 << BITS) - REAL_BUCKETS}),
-substr(payload, 1, (SELECT octet_length(pseudonym) FROM seal LIMIT 1)) FROM listing WHERE number > {{first}}
+substr(payload, 1, (SELECT octet_length(entry) FROM seal LIMIT 1)) FROM listing WHERE number > {{first}}
 """  # noqa: S608
 _LOOK_ALIKES: Final = (_LISTINGS, _IDENTIFIERS, _EVENTS, _SEALS)
 

@@ -18,7 +18,7 @@ from protocol.codec import os2ip
 from protocol.group import random_scalar
 from protocol.lanes import CHECK_BITS, check_factor, encode
 from protocol.paillier import Randomiser, ciphertext_from_bytes, ciphertext_to_bytes
-from protocol.sealing import PSEUDONYM_BYTES, bucket, mask, question_secret, session_key, tag
+from protocol.sealing import SESSION_KEY_BYTES, bucket, mask, question_secret, session_key, tag
 
 BLIND, EVALUATE, FINALISE, ASK = "blind", "evaluate with proof", "verify, combine, finalise", "question secrets"
 ANSWER, SUM, OPEN, COMBINE = "ζ and bucket", "lift and sum", "opening share", "combine and verify"
@@ -57,7 +57,8 @@ class Bare:
             asked = [question_secret(session_key(t), nonce, ask, a) for a, t in enumerate(pseudonyms)]
             for t in pseudonyms:
                 bucket(t, self.of.terms.bucket_bits)
-        blocks = {it: self._block(it, pseudonyms, nonce, ask) for it in self.of.terms.agencies}
+        keys = [session_key(t) for t in pseudonyms]  # which agencies keep
+        blocks = {it: self._block(it, keys, nonce, ask) for it in self.of.terms.agencies}
         return [self._open(packed) for packed in self._sums(asked, blocks)]
 
     @property
@@ -100,15 +101,15 @@ class Bare:
             for holder, proof in proofs.items():
                 index = terms.keyholder_index(holder)
                 oprf.verify(terms.oprf_share(holder), blinded, evaluated[index], proof)
-            return oprf.finalize(inputs, blinds, oprf.combine(evaluated, terms.threshold))
+            return oprf.finalize(inputs, blinds, evaluated, terms.threshold)
 
-    def _block(self, agency: str, pseudonyms: Sequence[bytes], nonce: bytes, ask: bytes) -> list[dict[bytes, bytes]]:
+    def _block(self, agency: str, keys: Sequence[bytes], nonce: bytes, ask: bytes) -> list[dict[bytes, bytes]]:
         blocks = []
         with cpu(self.took[ANSWER]):
-            for subject, asked in enumerate(pseudonyms):
+            for subject, asked in enumerate(keys):
                 zeta, block = self._randomiser.fresh(_random), {}
-                for pseudonym in (asked, *(_random(PSEUDONYM_BYTES) for _ in range(self.entries - 1))):
-                    secret = question_secret(session_key(pseudonym), nonce, ask, subject)
+                for key in (asked, *(_random(SESSION_KEY_BYTES) for _ in range(self.entries - 1))):
+                    secret = question_secret(key, nonce, ask, subject)
                     ciphertext = self._key.encrypt(encode(self._layout, self._values), zeta)
                     element = ciphertext_to_bytes(self._key, ciphertext)
                     block[tag(secret, agency)] = mask(secret, agency, element)

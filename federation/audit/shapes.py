@@ -125,6 +125,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "32 bytes": _octets(32),
     "64 bytes": _octets(64),
     "92 bytes": _octets(92),
+    "252 bytes": _octets(252),
     "32 bytes or none": lambda value, _header, _terms: len(value) in {0, 32},
     "32 bytes each": _each(32),
     "message": lambda value, _header, _terms: isinstance(value, (bytes, list)),

@@ -28,8 +28,12 @@ class ColumnCipher:
 
     def encrypt(self, plaintext: bytes, *place: bytes) -> bytes:
         """Encrypt for one `place` (table, column, row key): moved anywhere else, it does not decrypt."""
+        return self.encrypt_at(plaintext, concat(*place))
+
+    def encrypt_at(self, plaintext: bytes, at: bytes) -> bytes:
+        """The same, for a place that is put together already: `concat` of its parts."""
         nonce = self._random(NONCE_BYTES)
-        return nonce + self._aead.encrypt(nonce, plaintext, concat(*place))
+        return nonce + self._aead.encrypt(nonce, plaintext, at)
 
     def decrypt(self, ciphertext: bytes, *place: bytes) -> bytes:
         """Decrypt what `encrypt` made for the same place.
@@ -37,8 +41,16 @@ class ColumnCipher:
         Raises:
             SealError: another key, another place, or altered.
         """
+        return self.decrypt_at(ciphertext, concat(*place))
+
+    def decrypt_at(self, ciphertext: bytes, at: bytes) -> bytes:
+        """Decrypt what `encrypt_at` made for the same place.
+
+        Raises:
+            SealError: as `decrypt`.
+        """
         try:
-            return self._aead.decrypt(ciphertext[:NONCE_BYTES], ciphertext[NONCE_BYTES:], concat(*place))
+            return self._aead.decrypt(ciphertext[:NONCE_BYTES], ciphertext[NONCE_BYTES:], at)
         except (InvalidTag, ValueError) as error:
             raise SealError("a stored column does not open under this node's key in its place") from error
 

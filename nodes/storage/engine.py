@@ -19,7 +19,7 @@ from protocol.errors import UsageError
 
 Database = Literal["listings", "portfolios", "state"]
 
-VERSIONS: Final[dict[Database, str]] = {"listings": "0002", "portfolios": "0001", "state": "0002"}
+VERSIONS: Final[dict[Database, str]] = {"listings": "0003", "portfolios": "0001", "state": "0002"}
 """The newest version of each database's schema: the last file in `migrations/DATABASE/versions`."""
 
 BUSY_TIMEOUT_MS: Final = 30_000
@@ -119,6 +119,12 @@ def run(connection: Connection, statement: str, values: Mapping[str, object]) ->
     For what every request does: SQLAlchemy's own work on a statement and each of its values takes longer than SQLite's.
     """
     return connection.exec_driver_sql(_for_driver(statement, connection.dialect.name), dict(values))
+
+
+def rows(connection: Connection, statement: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    """The rows that `run` finds as the driver gives them: of many, to make an object of each would take longest."""
+    cursor = run(connection, statement, values).cursor
+    return [] if cursor is None else [*cursor.fetchall()]
 
 
 @cache

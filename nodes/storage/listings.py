@@ -5,11 +5,11 @@ identifiers, or waits to be. A change is one transaction with its entry in the a
 time, so nobody finds it otherwise.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import cache, partial
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, func, select, text
@@ -17,10 +17,11 @@ from sqlalchemy import Connection, Engine, func, select, text
 from nodes.life import Act, Transition
 from nodes.lifecycle import Record
 from nodes.listings import Listing
-from nodes.storage.bring_over import TO_BRING_OVER, bring_over
+from nodes.storage.bring_over import TO_SUMMARISE, bring_over
 from nodes.storage.cipher import ColumnCipher
 from nodes.storage.engine import forget_erased, migrate, reading, writing
-from nodes.storage.records import Records, Step
+from nodes.storage.records import Records, Step, reference_of
+from nodes.storage.rows import decode_life, from_summary
 from nodes.storage.seals import Place, Seal, Seals
 from nodes.storage.tables import LISTING
 from nodes.storage.trail import Head, Noted, Trail
@@ -30,12 +31,32 @@ from protocol.identifiers import Identifier
 _PAGE: Final = 500
 
 
-class Entry(NamedTuple):
-    """One of a bucket's places: a pseudonym, the records under it, and whether it is the agency's canary."""
+Told = tuple[bytes, str | None]
+"""What a question needs of a listing, as it is stored: its summary and its life. It does not tell whose it is."""
 
-    pseudonym: bytes
-    records: tuple[Record, ...]
+
+class Entry(NamedTuple):
+    """One of a bucket's places: the key of a pseudonym, and what is told of the listings under it.
+
+    `told` stands in the order of their contents, as of their `references`. A canary has none.
+    """
+
+    key: bytes
+    told: tuple[Told, ...]
+    contents: tuple[bytes, ...]
     is_canary: bool = False
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The references of the listings."""
+        return tuple(map(reference_of, self.contents))
+
+
+def record_of_told(told: Told) -> Record:
+    """The record of a listing as far as its standing depends on it; without a reference."""
+    summary, life = told
+    listing = from_summary(summary)
+    return Record(listing, decode_life(life, listing))
 
 
 class ListingStore:
@@ -72,7 +93,8 @@ class ListingStore:
             refused = seals.overflows(connection, [given for _, given in entries])
             kept = [entry for at, entry in enumerate(entries) if at not in refused]
             numbers = self._records.add(connection, [listing for listing, _ in kept], entered)
-            seals.add(connection, dict(zip(numbers, (given for _, given in kept), strict=True)))
+            summaries = self._records.summaries(connection, numbers)
+            seals.add(connection, dict(zip(numbers, (given for _, given in kept), strict=True)), summaries)
             waiting = self._records.numbers(connection, [self._records.content(entries[at][0]) for at in refused])
             lost = set(waiting.values()) - seals.sealed_elsewhere(connection, list(waiting.values()))
             erased = self._records.erase(connection, LISTING.c.number.in_(lost), overflown(entered))
@@ -164,7 +186,8 @@ class ListingStore:
         seals, numbers = self._seals(agreement, epoch), list(given)
         with self._writing() as connection:
             refused = {numbers[at]: it for at, it in seals.overflows(connection, list(given.values())).items()}
-            seals.add(connection, {number: them for number, them in given.items() if number not in refused})
+            placed = {number: them for number, them in given.items() if number not in refused}
+            seals.add(connection, placed, self._records.summaries(connection, placed))
             kept = seals.sealed_elsewhere(connection, refused)
             refused = {number: position for number, position in refused.items() if number not in kept}
             self._records.erase(connection, LISTING.c.number.in_(refused), overflown(sealing))
@@ -197,18 +220,7 @@ class ListingStore:
         """The entries of each of these buckets, all as they stand at one moment."""
         with self._engine.connect() as connection:
             found = self._seals(agreement, epoch).buckets(connection, prefixes)
-        return {prefix: self._entries(places) for prefix, places in found.items()}
-
-    def _entries(self, places: Iterable[Place]) -> list[Entry]:
-        found: dict[bytes, list[Record]] = defaultdict(list)
-        canaries = set()
-        for pseudonym, content, payload, life in places:
-            records = found[pseudonym]
-            if content is None or payload is None:
-                canaries.add(pseudonym)
-            else:
-                records.append(self._records.record(content, payload, life))
-        return [Entry(pseudonym, tuple(records), pseudonym in canaries) for pseudonym, records in found.items()]
+        return {prefix: _entries(places) for prefix, places in found.items()}
 
     # Life.
 
@@ -248,7 +260,7 @@ class ListingStore:
             if given is None:
                 seals.wait(connection, LISTING.c.number == number)
             else:
-                seals.add(connection, {number: given})
+                seals.add(connection, {number: given}, self._records.summaries(connection, [number]))
             return self._records.get(connection, self.reference(listing))
 
     def erase(self, references: Collection[str], step: Step) -> None:
@@ -288,7 +300,7 @@ class ListingStore:
     def due(self) -> list[Record]:
         """The records of which something is open, the first deadline first."""
         with self._engine.connect() as connection:
-            found = self._records.read(connection, LISTING.c.due_on > TO_BRING_OVER, LISTING.c.due_on)
+            found = self._records.read(connection, LISTING.c.due_on > TO_SUMMARISE, LISTING.c.due_on)
             return [record for _, record in found]
 
     def all(self, register: str | None = None) -> Iterator[Record]:
@@ -363,6 +375,20 @@ class ListingStore:
                 # As on SQLite, where a writer is alone: or two could each take the last place of a bucket.
                 connection.execute(text("LOCK TABLE listing IN SHARE ROW EXCLUSIVE MODE"))
             yield connection
+
+
+def _entries(places: Iterable[Place]) -> list[Entry]:
+    found: dict[bytes, list[Place]] = {}
+    for place in places:
+        found.setdefault(place.key, []).append(place)
+    return [_entry(key, under) for key, under in found.items()]
+
+
+def _entry(key: bytes, under: list[Place]) -> Entry:
+    listed = [(content, (summary, life)) for _, content, summary, life in under if content is not None]
+    listed.sort(key=itemgetter(0))
+    told = tuple([told for _, told in listed])
+    return Entry(key, told, tuple([content for content, _ in listed]), len(listed) < len(under))
 
 
 def overflown(step: Transition) -> Transition:

@@ -3,7 +3,7 @@
 Every method works inside the transaction of the connection it is given.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from nodes.life import Transition, replay
 from nodes.lifecycle import Life, Record
 from nodes.listings import Listing, UnknownListingError
 from nodes.storage.cipher import ColumnCipher
-from nodes.storage.rows import content, decode, decode_life, encode, encode_life
+from nodes.storage.rows import content, decode, decode_life, encode, encode_life, summary
 from nodes.storage.tables import IDENTIFIER, LISTING
 from nodes.storage.trail import Trail, TrailError
 from protocol.identifiers import Identifier, to_bytes
@@ -50,7 +50,7 @@ class Records:
 
     def reference(self, listing: Listing) -> str:
         """The reference under which a listing is, or would be, stored."""
-        return _reference(self.content(listing))
+        return reference_of(self.content(listing))
 
     def add(self, connection: Connection, listings: Sequence[Listing], entered: Transition) -> list[int]:
         """Store those listings that are not stored yet, and note `entered` of them; the numbers of all."""
@@ -155,13 +155,17 @@ class Records:
         if stored != self._trail.standing(connection):
             raise TrailError("there are more listings, or fewer, than the audit trail says")
 
-    def record(self, digest: bytes, payload: bytes, life: str | None) -> Record:
-        """A record from what is stored of it."""
-        listing = decode(self._cipher.decrypt(payload, *place(digest)))
-        return Record(listing, decode_life(life, listing), _reference(digest))
+    def summaries(self, connection: Connection, numbers: Iterable[int]) -> dict[int, bytes]:
+        """The summaries of listings as they are stored, by their numbers.
+
+        An official list names a listing again on another day: it is not summarised as it was given, but as it is kept.
+        """
+        found = self.read(connection, LISTING.c.number.in_(numbers))
+        return {number: summary(record.listing) for number, record in found}
 
     def _record(self, _number: int, digest: bytes, payload: bytes, life: str | None) -> Record:
-        return self.record(digest, payload, life)
+        listing = decode(self._cipher.decrypt(payload, *place(digest)))
+        return Record(listing, decode_life(life, listing), reference_of(digest))
 
     def _row(self, digest: bytes, listing: Listing, encoded: bytes, entered: Transition) -> dict[str, Any]:
         life = replay(listing, "", [entered]).life
@@ -204,5 +208,6 @@ def place(digest: bytes) -> tuple[bytes, ...]:
     return b"listing", b"payload", digest
 
 
-def _reference(digest: bytes) -> str:
+def reference_of(digest: bytes) -> str:
+    """The reference of the listing of a digest."""
     return digest.hex()[:REFERENCE_DIGITS]

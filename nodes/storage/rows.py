@@ -1,4 +1,4 @@
-"""How listings, lives and steps are stored: as JSON texts, of which only the life is not encrypted."""
+"""How listings, their summaries, lives and steps are stored: as JSON texts, of which only the life is not encrypted."""
 
 import json
 from datetime import date
@@ -14,6 +14,7 @@ from protocol.identifiers import Identifier
 
 _ENCODE: Final = json.JSONEncoder(sort_keys=True).encode
 _DATES: Final = ("decided_on", "served_on", "expires_on")
+_SUMMARY_BYTES: Final = 192
 
 
 def encode(listing: Listing) -> bytes:
@@ -36,6 +37,24 @@ def decode(payload: bytes) -> Listing:
         fields[name] = fields[name] and date.fromisoformat(fields[name])
     fields["identifiers"] = tuple(Identifier(**identifier) for identifier in fields["identifiers"])
     return Listing(**fields)
+
+
+def summary(listing: Listing) -> bytes:
+    """What a listing's standing depends on, and nothing that tells whose it is: all that a question needs of it.
+
+    Of multiples of 192 bytes, so that the length of its ciphertext does not tell its ground.
+    """
+    days = (_day(day) for day in (listing.decided_on, listing.served_on, listing.expires_on))
+    of_subject = listing.register, listing.subject_kind, listing.ground
+    encoded = _dump([*of_subject, *days, listing.severity, listing.points])
+    return encoded + b" " * (-len(encoded) % _SUMMARY_BYTES)
+
+
+def from_summary(encoded: bytes) -> Listing:
+    """The listing of a summary, with everything left out that its standing does not depend on."""
+    register, kind, ground, decided, served, expires, severity, points = from_json(encoded)
+    decided_on, served_on, expires_on = date.fromisoformat(decided), _read_day(served), _read_day(expires)
+    return Listing(register, kind, "", (), ground, "", decided_on, served_on, severity, expires_on, points)
 
 
 def encode_life(life: Life, listing: Listing) -> str | None:
@@ -117,7 +136,7 @@ def _fields(listing: Listing) -> dict[str, Any]:
     return fields
 
 
-def _dump(fields: dict[str, Any]) -> bytes:
+def _dump(fields: dict[str, Any] | list[Any]) -> bytes:
     return _ENCODE(fields).encode()
 
 

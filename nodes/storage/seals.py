@@ -5,16 +5,17 @@ open while a later one is, is over: nothing is sealed in it any more, so what wa
 Epochs may be of two versions, and a register in one of them only: in the other its listings are noted as waiting, but
 nobody waits for them.
 
-Seals are encrypted with random nonces, so equal pseudonyms are only seen once a bucket is decrypted, and no index or
-join in the database pairs them. Every method works inside the transaction of the connection it is given.
+Of a pseudonym the key is kept that questions derive from it, and beside it what they need of the listing: one column to
+decrypt. Nonces are random, so equal keys are only seen once a bucket is decrypted, and no index or join in the database
+pairs them. Every method works inside the transaction of the connection it is given.
 """
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from struct import Struct
 from typing import Final, NamedTuple
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     Integer,
@@ -27,17 +28,17 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    null,
     select,
     text,
     true,
-    union_all,
 )
 
 from nodes.storage.cipher import ColumnCipher
-from nodes.storage.engine import run
+from nodes.storage.engine import rows, run
 from nodes.storage.tables import CANARY, LISTING, PENDING, SEAL
+from protocol.codec import concat
 from protocol.errors import BucketOverflowError, NotGrantedError
+from protocol.sealing import SESSION_KEY_BYTES, session_key
 
 _IN_LIMIT: Final = 500
 
@@ -50,28 +51,24 @@ class Seal(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A seal as a bucket shows it: the pseudonym, and of the listing what is stored; a canary has none."""
+    """A seal as a bucket shows it: the key, and the listing's content, summary and life; a canary has none."""
 
-    pseudonym: bytes
+    key: bytes
     content: bytes | None
-    payload: bytes | None
+    summary: bytes
     life: str | None
 
 
-# Prepared once: to put these together takes longer than to run them. A canary's row has no listing.
 _AGREEMENT: Final = bindparam("agreement", type_=String)
 _EPOCH: Final = bindparam("epoch", type_=Integer)
-_PREFIXES: Final = bindparam("prefixes", type_=BigInteger, expanding=True)
-_BUCKETS: Final = union_all(
-    select(SEAL.c.prefix, SEAL.c.listing, SEAL.c.position, SEAL.c.pseudonym, LISTING.c.content, LISTING.c.payload)
-    .add_columns(LISTING.c.life)
-    .join(LISTING, LISTING.c.number == SEAL.c.listing)
-    .where(SEAL.c.agreement == _AGREEMENT, SEAL.c.epoch == _EPOCH, SEAL.c.prefix.in_(_PREFIXES)),
-    select(CANARY.c.prefix, null(), null(), CANARY.c.pseudonym, null(), null(), null()).where(
-        CANARY.c.agreement == _AGREEMENT, CANARY.c.epoch == _EPOCH, CANARY.c.prefix.in_(_PREFIXES)
-    ),
+# What every request asks is given to the driver as it is. A canary's row has no listing.
+_BUCKETS: Final = (
+    "SELECT seal.prefix, seal.listing, seal.position, seal.entry, listing.content, listing.life "
+    "FROM seal JOIN listing ON listing.number = seal.listing "
+    "WHERE seal.agreement = :agreement AND seal.epoch = :epoch AND seal.prefix IN ({0}) "
+    "UNION ALL SELECT prefix, NULL, NULL, pseudonym, NULL, NULL FROM canary "
+    "WHERE agreement = :agreement AND epoch = :epoch AND prefix IN ({0})"
 )
-# What every request asks is given to the driver as it is.
 _OPENED: Final = "SELECT EXISTS (SELECT * FROM canary WHERE agreement = :agreement AND epoch = :epoch)"
 _READY: Final = (
     "SELECT EXISTS (SELECT * FROM canary WHERE agreement = :agreement AND epoch = :epoch) "
@@ -88,8 +85,8 @@ _OWN_WAITS: Final = (
     .where(LISTING.c.register_id.in_(bindparam("registers", expanding=True)))
 )
 _ADD: Final = text(
-    "INSERT INTO seal (listing, position, agreement, epoch, prefix, pseudonym) "
-    "VALUES (:listing, :position, :agreement, :epoch, :prefix, :pseudonym) ON CONFLICT DO NOTHING"
+    "INSERT INTO seal (listing, position, agreement, epoch, prefix, entry) "
+    "VALUES (:listing, :position, :agreement, :epoch, :prefix, :entry) ON CONFLICT DO NOTHING"
 )
 
 
@@ -108,7 +105,8 @@ class Seals:
         self._bucket_size = bucket_size
         self._epoch = {"agreement": agreement, "epoch": epoch}
         self._registers = registers
-        self._named = agreement.encode(), b"%d" % epoch
+        self._place = SealPlaces(agreement, epoch).of
+        self._canaries = b"canary", b"pseudonym", agreement.encode(), b"%d" % epoch
         self._has_epoch = (SEAL.c.agreement == agreement) & (SEAL.c.epoch == epoch)
         self._is_waiting = (PENDING.c.agreement == agreement) & (PENDING.c.epoch == epoch)
         seals = select(func.count()).where(SEAL.c.listing == LISTING.c.number, self._has_epoch)
@@ -139,7 +137,7 @@ class Seals:
         if self.overflows(connection, [[canary]]):
             raise BucketOverflowError("the canary's bucket is full")
         self._wait_here(connection, LISTING.c.register_id.in_(registers))
-        pseudonym = self._cipher.encrypt(canary.pseudonym, *self._canary_place(canary.prefix))
+        pseudonym = self._cipher.encrypt(canary.pseudonym, *self._canaries, b"%d" % canary.prefix)
         connection.execute(insert(CANARY), self._epoch | {"prefix": canary.prefix, "pseudonym": pseudonym})
 
     def wait(self, connection: Connection, which: ColumnElement[bool]) -> None:
@@ -193,10 +191,10 @@ class Seals:
         statement = select(LISTING.c.content).where(LISTING.c.content.in_(contents), self._is_sealed)
         return set(connection.execute(statement).scalars())
 
-    def add(self, connection: Connection, seals: Mapping[int, Sequence[Seal]]) -> None:
+    def add(self, connection: Connection, seals: Mapping[int, Sequence[Seal]], summaries: Mapping[int, bytes]) -> None:
         """Store the seals of listings by their numbers; these wait no more here, but in other epochs that are open.
 
-        What is sealed stays as it is.
+        `summaries` are those of the listings as they are stored. What is sealed stays as it is.
 
         Raises:
             NotGrantedError: this epoch is over.
@@ -205,9 +203,10 @@ class Seals:
         rows = [
             self._epoch
             | {"listing": number, "position": position, "prefix": seal.prefix}
-            | {"pseudonym": self._cipher.encrypt(seal.pseudonym, *self._place(number, position, seal.prefix))}
+            | {"entry": self._cipher.encrypt_at(entry(seal.pseudonym, summaries[number]), at)}
             for number, given in seals.items()
             for position, seal in enumerate(given)
+            for at in [self._place(number, position, seal.prefix)]
         ]
         if rows:
             connection.execute(_ADD, rows)
@@ -251,7 +250,7 @@ class Seals:
         adding = Counter(seal.prefix for seals in many for seal in seals)
         rows = self._rows(connection, adding)
         taken = {
-            prefix: {place.pseudonym for place in places}
+            prefix: {place.key for place in places}
             for prefix, places in self.buckets(
                 connection, [prefix for prefix, more in adding.items() if rows[prefix] + more > self._bucket_size]
             ).items()
@@ -261,7 +260,7 @@ class Seals:
             would: dict[int, set[bytes]] = {}
             for position, (prefix, pseudonym) in enumerate(seals):
                 if prefix in taken:
-                    would[prefix] = would.get(prefix, taken[prefix]) | {pseudonym}
+                    would[prefix] = would.get(prefix, taken[prefix]) | {session_key(pseudonym)}
                     if len(would[prefix]) > self._bucket_size:
                         refused[at] = position
                         break
@@ -272,12 +271,19 @@ class Seals:
     def buckets(self, connection: Connection, prefixes: Collection[int]) -> dict[int, list[Place]]:
         """Every seal of these buckets and the canary if it is there, by one indexed query for many buckets."""
         found: dict[int, list[Place]] = {prefix: [] for prefix in prefixes}
-        wanted, decrypt = list(found), self._cipher.decrypt
+        wanted, decrypt = list(found), self._cipher.decrypt_at
         for start in range(0, len(wanted), _IN_LIMIT):
-            some = self._epoch | {"prefixes": wanted[start : start + _IN_LIMIT]}
-            for prefix, number, position, pseudonym, content, payload, life in connection.execute(_BUCKETS, some):
-                place = self._canary_place(prefix) if number is None else self._place(number, position, prefix)
-                found[prefix].append(Place(decrypt(pseudonym, *place), content, payload, life))
+            some = {f"p{at}": prefix for at, prefix in enumerate(wanted[start : start + _IN_LIMIT])}
+            statement = _BUCKETS.format(", ".join(f":{name}" for name in some))
+            found_here = rows(connection, statement, self._epoch | some)
+            for prefix, number, position, sealed, content, life in found_here:
+                if number is None:
+                    key = session_key(self._cipher.decrypt(sealed, *self._canaries, b"%d" % prefix))
+                    found[prefix].append(Place(key, None, b"", None))
+                else:
+                    plain = decrypt(sealed, self._place(number, position, prefix))
+                    of_key, of_listing = plain[:SESSION_KEY_BYTES], plain[SESSION_KEY_BYTES:]
+                    found[prefix].append(Place(of_key, content, of_listing, life))
         return found
 
     def _rows(self, connection: Connection, prefixes: Iterable[int]) -> Counter[int]:
@@ -297,11 +303,23 @@ class Seals:
         rows.update(connection.execute(canary).scalars())
         return rows
 
-    def _place(self, number: int, position: int, prefix: int) -> tuple[bytes, ...]:
-        return b"seal", b"pseudonym", *self._named, b"%d" % number, b"%d" % position, b"%d" % prefix
 
-    def _canary_place(self, prefix: int) -> tuple[bytes, ...]:
-        return b"canary", b"pseudonym", *self._named, b"%d" % prefix
+class SealPlaces:
+    """Where the seals of one epoch stand, for their encryption: as `concat` has it, all but the row put together."""
+
+    _ROW: Final = Struct(">IQIQ")
+
+    def __init__(self, agreement: str, epoch: int) -> None:
+        self._at = concat(b"seal", b"entry", agreement.encode(), b"%d" % epoch)
+
+    def of(self, number: int, position: int, prefix: int) -> bytes:
+        """The place of a listing's seal: the last part is of 20 bytes, number, position and prefix."""
+        return self._at + self._ROW.pack(20, number, position, prefix)
+
+
+def entry(pseudonym: bytes, summary: bytes) -> bytes:
+    """What a seal's column encrypts: all that a question needs, the key derived from t and the listing's summary."""
+    return session_key(pseudonym) + summary
 
 
 def _of_both(table: Table) -> ColumnElement[bool]:

@@ -66,7 +66,7 @@ class CredentialRow(Table, table=True):
 
 
 class SealRow(Table, table=True):
-    """One identifier of a listing in one epoch: its bucket in clear, its pseudonym encrypted."""
+    """One identifier of a listing in one epoch: its bucket in clear; encrypted, its key and the listing's summary."""
 
     __tablename__ = "seal"
     __table_args__ = (
@@ -78,7 +78,7 @@ class SealRow(Table, table=True):
     agreement: str = Field(primary_key=True)
     epoch: int = Field(primary_key=True)
     prefix: int = Field(sa_type=BigInteger)
-    pseudonym: bytes
+    entry: bytes
 
 
 class PendingRow(Table, table=True):

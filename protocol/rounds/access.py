@@ -25,7 +25,7 @@ from protocol.errors import (
 from protocol.hpke import receiver_key, seal, unseal
 from protocol.messages import CONTENT_BYTES, KIB, MAX_IDENTIFIERS, PREFIX_BYTES, Access, Accessed, SealedAccess
 from protocol.rounds.party import AGENCIES, Party
-from protocol.sealing import access_tag, bucket
+from protocol.sealing import access_tag, bucket, session_key
 from protocol.wire import MAX_PARTIES, SESSION_BYTES, Signed, from_map, read, to_map
 
 MAX_CONTENT = CONTENT_BYTES - 4
@@ -59,7 +59,7 @@ def ask(
     prefixes = tuple(i2osp(bucket(t, terms.bucket_bits), PREFIX_BYTES) for t in pseudonyms)
     sealed = {}
     for agency in terms.agencies:
-        inner = SealedAccess(prefixes, tuple(access_tag(t, session, agency) for t in pseudonyms))
+        inner = SealedAccess(prefixes, tuple(access_tag(session_key(t), session, agency) for t in pseudonyms))
         context = _context(agency, party.id, session, key)
         sealed[agency] = seal(encode(to_map(inner)), terms.sealing_key(agency), labels.SEALED_ACCESS, *context)
     body = Access(key, sealed)
@@ -107,9 +107,9 @@ def receive(party: Party, data: bytes, now: int) -> Accessing:
     return Accessing(request, prefixes, frozenset(inner.tags))
 
 
-def names(party: Party, accessing: Accessing, pseudonym: bytes) -> bool:
-    """Whether the subject asks under this pseudonym, one of this agency's own, from a bucket of `prefixes`."""
-    return access_tag(pseudonym, accessing.request.header.session, party.id) in accessing.tags
+def names(party: Party, accessing: Accessing, key: bytes) -> bool:
+    """Whether the subject asks under a pseudonym of this session key, one of this agency's own in these `prefixes`."""
+    return access_tag(key, accessing.request.header.session, party.id) in accessing.tags
 
 
 def answer(party: Party, accessing: Accessing, content: bytes, now: int) -> bytes:

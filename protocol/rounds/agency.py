@@ -17,7 +17,7 @@ from protocol.lanes import encode
 from protocol.messages import KIB, Answer, Ask, SealedAnswer, SealedAsk
 from protocol.paillier import Zetas, ciphertext_to_bytes
 from protocol.rounds.party import AGENCIES, Party
-from protocol.sealing import ask_commitment, build_block, mask, question_secret, session_key, tag
+from protocol.sealing import ask_commitment, build_block, mask, question_secret, tag
 from protocol.wire import Signed, from_map, to_map
 
 
@@ -67,9 +67,9 @@ def answer(
     R knows every T: were the blocks not sealed, it could ask an agency past C and see by a tag whether that one lists
     its subject.
 
-    `buckets` maps each asked prefix to its entries `(t, lane values)`, in R's own lanes; an entry whose values are all
-    zero is left out, so a subject without effect for R has no entry here. One fresh ζ serves all entries of a block,
-    for at most one of them can be lifted.
+    `buckets` maps each asked prefix to its entries `(key, lane values)`, in R's own lanes, key being HKDF(t,"session");
+    an entry whose values are all zero is left out, so a subject without effect for R has no entry here. One fresh ζ
+    serves all entries of a block, for at most one of them can be lifted.
 
     Raises:
         BucketOverflowError: a bucket holds more entries than B; then nothing is answered.
@@ -82,9 +82,9 @@ def answer(
     for subject, prefix in enumerate(asked.prefixes):
         zeta = randomiser.fresh(random)
         entries = {}
-        for pseudonym, values in buckets[prefix]:
+        for key, values in buckets[prefix]:
             if any(values):
-                secret = question_secret(session_key(pseudonym), asked.nonce, ask, subject)
+                secret = question_secret(key, asked.nonce, ask, subject)
                 ciphertext = terms.public_key.encrypt(encode(layout, values), zeta)
                 element = ciphertext_to_bytes(terms.public_key, ciphertext)
                 entries[tag(secret, party.id)] = mask(secret, party.id, element)

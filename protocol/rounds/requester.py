@@ -127,7 +127,7 @@ def evaluations(party: Party, state: Blinding, reply: bytes, now: int) -> dict[s
 def unblind(party: Party, state: Blinding, quorum: Mapping[str, Evaluated]) -> tuple[bytes, ...]:
     """Come to t_a (64 bytes) for each input from a quorum's verified evaluations."""
     elements = {party.terms.keyholder_index(it): tuple(map(Element, body.elements)) for it, body in quorum.items()}
-    return oprf.finalize(state.inputs, state.blinds, oprf.combine(elements, party.terms.threshold))
+    return oprf.finalize(state.inputs, state.blinds, elements, party.terms.threshold)
 
 
 def ask(

@@ -28,7 +28,7 @@ from protocol.messages import Answer
 from protocol.rounds.agency import Asked, seal_blocks
 from protocol.rounds.coordinator import Session, receive_blocks, sign
 from protocol.rounds.party import Party
-from protocol.sealing import EFFECTS_BYTES, TAG_BYTES, marks, question_secrets, session_key
+from protocol.sealing import EFFECTS_BYTES, TAG_BYTES, marks, question_secrets
 
 ENTRY_BYTES = TAG_BYTES + EFFECTS_BYTES
 _APPLIES = 4 * EFFECTS_BYTES
@@ -44,8 +44,8 @@ def answer(
 ) -> bytes:
     """Answer with one block a subject, of the same size whatever the buckets hold, sealed for C.
 
-    `buckets` is as for `agency.answer`: each asked prefix's entries `(t, lane values)`, in R's own lanes. The rules are
-    applied to each entry's values alone; one without effect is left out.
+    `buckets` is as for `agency.answer`: each asked prefix's entries `(key, lane values)`, in R's own lanes. The rules
+    are applied to each entry's values alone; one without effect is left out.
 
     Raises:
         BucketOverflowError: a bucket holds more entries than B; then nothing is answered.
@@ -61,8 +61,8 @@ def answer(
 
     blocks = []
     for subject, prefix in enumerate(asked.prefixes):
-        found = [(t, effects(values)) for t, values in buckets[prefix]]
-        marking = [(session_key(t), effect) for t, effect in found if effect]
+        found = [(key, effects(values)) for key, values in buckets[prefix]]
+        marking = [(key, effect) for key, effect in found if effect]
         secrets = question_secrets((key for key, _ in marking), asked.nonce, ask, subject)
         entries = [
             i2osp(os2ip(mark) ^ effect, ENTRY_BYTES)

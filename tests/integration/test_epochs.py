@@ -153,7 +153,7 @@ def test_an_epoch_begins_is_sealed_for_becomes_current_and_is_forgotten_while_qu
     with running(tmp_path, fill, anonymity={"population": 20_000, "k_min": 1000, "max_listings": 2_000}) as home:
         caller, databases = Caller(home, registers), sorted(home.glob("*/*/listings.sqlite*"))
         old = own(home, REQUESTER, 1)
-        old_seals = [seal for (seal,) in listings(home, "tax", "SELECT pseudonym FROM seal LIMIT 50")]
+        old_seals = [seal for (seal,) in listings(home, "tax", "SELECT entry FROM seal LIMIT 50")]
         assert caller.ask() == {1}
 
         # It begins, and registers are sealed in it, beside questions; who is killed meanwhile goes on where it was.

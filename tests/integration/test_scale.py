@@ -70,7 +70,7 @@ def buckets(home: Path) -> dict[int, list[tuple[bytes, list[str]]]]:
     settings = own_settings(home, "tax")
     return {
         prefix: sorted(
-            (entry.pseudonym, sorted(record.listing.decision_ref for record in entry.records))
+            (entry.key, sorted(listings.get(reference).listing.decision_ref for reference in entry.references))
             for entry in listings.bucket("procurement", 1, prefix)
         )
         for prefix in range(1 << settings.terms.bucket_bits)

@@ -35,12 +35,12 @@ from nodes.register import Register
 from nodes.standing import standings
 from nodes.storage.cipher import ColumnCipher
 from nodes.storage.engine import migrate, open_engine
-from nodes.storage.listings import ListingStore
+from nodes.storage.listings import ListingStore, record_of_told
 from protocol.figures import Quarter
 from protocol.identifiers import canonical
 from tests.property.lives import FROM, PRESETS, THRESHOLD, Event, Model, Modelled, working_days
 from tests.unit.nodes.builders import make_listing
-from tests.unit.nodes.stores import KEY, Clock, counter, open_register
+from tests.unit.nodes.stores import HERE, KEY, Clock, counter, entered, open_register, seals
 
 FIRST_DAY: Final = date(2026, 1, 5)
 SUBJECTS: Final = [canonical("zz.person", name) for name in ("somebody", "another")]
@@ -181,6 +181,21 @@ class Lives(RuleBasedStateMachine):
             found = standings(self.register.find([subject]), self.register.entries, day)
             as_tuples = [(it.register, it.severity, it.disputed, it.points, it.positive) for it in found]
             assert sorted(as_tuples, key=repr) == self.model.standings(subject, day)
+
+    @invariant()
+    def questions_find_what_stands(self) -> None:
+        """By what was told of listings when they were sealed, and their lives: now, and on days to come."""
+        waiting = self.store.pending(*HERE, 99)
+        given = {number: seals(SUBJECTS.index(listing.identifiers[0]), "somebody") for number, listing in waiting}
+        assert self.store.seal(*HERE, given, entered()) == {}
+        for prefix, subject in enumerate(SUBJECTS):
+            records = self.register.find([subject])
+            told = [record_of_told(told) for entry in self.store.bucket(*HERE, prefix) for told in entry.told]
+            assert len(told) == len(records)
+            for days in (0, 1, 7, 30, 180, 400):
+                day = self.clock.day + timedelta(days=days)
+                found, expected = (standings(them, self.register.entries, day) for them in (told, records))
+                assert sorted(found, key=repr) == sorted(expected, key=repr)
 
     def look_back(self) -> None:
         """The trail verifies, gives every stored life, and every past day as it was seen then."""

@@ -92,7 +92,7 @@ def test_all_parties_hold_shares_of_one_key_that_evaluates_as_a_single_one() -> 
     blinded = oprf.blind([b"x"], blinds)
     for quorum in itertools.combinations(shares, 3):
         evaluated = {share.index: oprf.blind_evaluate(share.secret, blinded) for share in quorum}
-        assert oprf.finalize([b"x"], blinds, oprf.combine(evaluated, 3)) == (oprf.evaluate(key, b"x"),)
+        assert oprf.finalize([b"x"], blinds, evaluated, 3) == (oprf.evaluate(key, b"x"),)
 
 
 @pytest.mark.parametrize(("count", "threshold"), [(1, 1), (2, 1), (3, 3)])

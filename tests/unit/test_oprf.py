@@ -49,9 +49,9 @@ def test_every_quorum_gives_the_output_of_the_single_key(inputs: list[bytes]) ->
     evaluated = keyholders.evaluate(oprf.blind(inputs, blinds))
     expected = tuple(oprf.evaluate(keyholders.key, x) for x in inputs)
     for quorum in itertools.combinations(evaluated, THRESHOLD):
-        combined = oprf.combine({index: evaluated[index] for index in quorum}, THRESHOLD)
-        assert oprf.finalize(inputs, blinds, combined) == expected
-    assert oprf.finalize(inputs, blinds, oprf.combine(evaluated, THRESHOLD)) == expected
+        some = {index: evaluated[index] for index in quorum}
+        assert oprf.finalize(inputs, blinds, some, THRESHOLD) == expected
+    assert oprf.finalize(inputs, blinds, evaluated, THRESHOLD) == expected
 
 
 def test_a_full_batch_of_120_with_proofs() -> None:
@@ -65,7 +65,7 @@ def test_a_full_batch_of_120_with_proofs() -> None:
             keyholders.shares[index], public, blinded, secrets.token_bytes
         )
         oprf.verify(public, blinded, evaluated[index], proof)
-    outputs = oprf.finalize(inputs, blinds, oprf.combine(evaluated, THRESHOLD))
+    outputs = oprf.finalize(inputs, blinds, evaluated, THRESHOLD)
     assert len(set(outputs)) == 120
     assert outputs[77] == oprf.evaluate(keyholders.key, inputs[77])
 
@@ -95,26 +95,27 @@ def test_an_unverified_wrong_share_would_change_the_output() -> None:
     keyholders, blinds = Keyholders(), draw(1)
     evaluated = keyholders.evaluate(oprf.blind([b"x"], blinds))
     evaluated[1] = evaluated[2]
-    combined = oprf.combine(evaluated, THRESHOLD)
-    assert oprf.finalize([b"x"], blinds, combined) != (oprf.evaluate(keyholders.key, b"x"),)
+    assert oprf.finalize([b"x"], blinds, evaluated, THRESHOLD) != (oprf.evaluate(keyholders.key, b"x"),)
 
 
 def test_fewer_keyholders_than_the_threshold_are_no_quorum() -> None:
-    evaluated = Keyholders().evaluate(oprf.blind([b"x"], draw(1)))
+    blinds = draw(1)
+    evaluated = Keyholders().evaluate(oprf.blind([b"x"], blinds))
     with pytest.raises(QuorumError):
-        oprf.combine({1: evaluated[1], 2: evaluated[2]}, THRESHOLD)
+        oprf.finalize([b"x"], blinds, {1: evaluated[1], 2: evaluated[2]}, THRESHOLD)
 
 
 def test_fewer_shares_than_the_threshold_give_something_else() -> None:
     keyholders, blinds = Keyholders(), draw(1)
     evaluated = keyholders.evaluate(oprf.blind([b"x"], blinds))
     for pair in itertools.combinations(evaluated, THRESHOLD - 1):
-        combined = oprf.combine({index: evaluated[index] for index in pair}, THRESHOLD - 1)
-        assert oprf.finalize([b"x"], blinds, combined) != (oprf.evaluate(keyholders.key, b"x"),)
+        some = {index: evaluated[index] for index in pair}
+        assert oprf.finalize([b"x"], blinds, some, THRESHOLD - 1) != (oprf.evaluate(keyholders.key, b"x"),)
 
 
 def test_of_more_answers_than_needed_only_the_threshold_is_computed_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluated = Keyholders().evaluate(oprf.blind([b"x", b"y"], draw(2)))
+    blinds = draw(2)
+    evaluated = Keyholders().evaluate(oprf.blind([b"x", b"y"], blinds))
     widths = []
 
     def counted(weights: Sequence[Scalar], _: Sequence[Element]) -> Element:
@@ -122,30 +123,31 @@ def test_of_more_answers_than_needed_only_the_threshold_is_computed_with(monkeyp
         return IDENTITY
 
     monkeypatch.setattr(oprf, "linear_combination", counted)
-    oprf.combine(evaluated, THRESHOLD)
+    oprf.finalize([b"x", b"y"], blinds, evaluated, THRESHOLD)
     assert widths == [THRESHOLD] * 2
 
 
 @pytest.mark.parametrize("index", [0, -1])
 def test_an_index_that_is_no_keyholders_is_refused(index: int) -> None:
-    evaluated = Keyholders().evaluate(oprf.blind([b"x"], draw(1)))
+    blinds = draw(1)
+    evaluated = Keyholders().evaluate(oprf.blind([b"x"], blinds))
     evaluated[index] = evaluated.pop(4)
     with pytest.raises(UsageError):
-        oprf.combine(evaluated, THRESHOLD)
+        oprf.finalize([b"x"], blinds, evaluated, THRESHOLD)
 
 
 def test_a_threshold_of_none_is_refused() -> None:
     with pytest.raises(UsageError):
-        oprf.combine({}, 0)
+        oprf.finalize([b"x"], draw(1), {}, 0)
 
 
 def test_batches_of_different_lengths_are_refused() -> None:
     element = scalar_base_mult(scalar_from_int(2))
     misfits: list[Callable[[], object]] = [
         lambda: oprf.blind([b"x"], draw(2)),
-        lambda: oprf.finalize([b"x"], draw(1), [element, element]),
-        lambda: oprf.finalize([b"x"], draw(2), [element]),
-        lambda: oprf.combine({1: [element], 2: [element, element]}, 2),
+        lambda: oprf.finalize([b"x"], draw(1), {1: [element, element]}, 1),
+        lambda: oprf.finalize([b"x"], draw(2), {1: [element]}, 1),
+        lambda: oprf.finalize([b"x"], draw(1), {1: [element], 2: [element, element]}, 2),
     ]
     for misfit in misfits:
         with pytest.raises(UsageError, match="length"):
@@ -156,14 +158,14 @@ def test_blinding_hides_equal_inputs_and_unblinding_finds_them_again() -> None:
     key, blinds = draw(1)[0], draw(2)
     blinded = oprf.blind([b"same", b"same"], blinds)
     assert blinded[0] != blinded[1]
-    first, second = oprf.finalize([b"same", b"same"], blinds, oprf.blind_evaluate(key, blinded))
+    first, second = oprf.finalize([b"same", b"same"], blinds, {1: oprf.blind_evaluate(key, blinded)}, 1)
     assert first == second == oprf.evaluate(key, b"same")
 
 
 def test_unblinding_with_another_blind_gives_something_else() -> None:
     key, blinds = draw(1)[0], draw(1)
     evaluated = oprf.blind_evaluate(key, oprf.blind([b"x"], blinds))
-    assert oprf.finalize([b"x"], draw(1), evaluated) != (oprf.evaluate(key, b"x"),)
+    assert oprf.finalize([b"x"], draw(1), {1: evaluated}, 1) != (oprf.evaluate(key, b"x"),)
 
 
 def test_modes_are_separate_functions_even_under_one_key() -> None:

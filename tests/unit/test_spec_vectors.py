@@ -142,8 +142,9 @@ def oprf_vector(given: Inputs) -> dict[str, str]:
     }
     for j, (evaluated, proof) in answers.items():
         oprf.verify(publics[j], blinded, evaluated, proof)
-    combined = oprf.combine({j: evaluated for j, (evaluated, _) in answers.items()}, len(coefficients))
-    (pseudonym,) = oprf.finalize([x], [blind], combined)
+    by_index = {j: evaluated for j, (evaluated, _) in answers.items()}
+    combined = oprf.combine(by_index, len(coefficients))
+    (pseudonym,) = oprf.finalize([x], [blind], by_index, len(coefficients))
     assert pseudonym == oprf.evaluate(coefficients[0], x)
     return {
         "public-key": scalar_base_mult(coefficients[0]).hex(),
@@ -185,7 +186,7 @@ def derivations_vector(given: Inputs) -> dict[str, str]:
         "masked": sealing.mask(secret, agency, given.octets("element")).hex(),
         "com": commitment.hex(),
         "binding": sealing.decision_binding(given.octets("sigma"), secret, commitment).hex(),
-        "access-tag": sealing.access_tag(pseudonym, session, agency).hex(),
+        "access-tag": sealing.access_tag(key, session, agency).hex(),
         "case-hash": digest(labels.CASE, given["case"].encode(), given.octets("salt")).hex(),
     }
 

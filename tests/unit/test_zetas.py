@@ -7,11 +7,13 @@ import secrets
 import threading
 import time
 import warnings
+from dataclasses import replace
 
 import pytest
 from phe import PaillierPrivateKey
 
-from api.zetas import MOST, ZetaStock
+from api.zetas import MOST, ZetaStock, ZetasWhenWanted
+from api.zetas import zetas as zetas_of
 from protocol.codec import Random
 from protocol.paillier import PublicKey, Randomiser
 from tests.parties import federation, randomiser, small_primes
@@ -110,6 +112,31 @@ def test_a_sum_under_its_zetas_opens_as_phe_would_open_it() -> None:
     zetas = ZetaStock(Randomiser.create(key, secrets.token_bytes), secrets.token_bytes)
     for plaintext in range(40):
         assert private.raw_decrypt(key.encrypt(plaintext, zetas.fresh(secrets.token_bytes))) == plaintext
+
+
+def test_under_a_sieve_a_table_is_made_when_the_first_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, whoever wants one afterwards; in the strict mode a stock is there before."""
+    made: list[PublicKey] = []
+    create = Randomiser.create
+
+    def counting(public_key: PublicKey, random: Random) -> Randomiser:
+        made.append(public_key)
+        return create(public_key, random)
+
+    monkeypatch.setattr(Randomiser, "create", counting)
+    terms, key = federation().terms, PublicKey(math.prod(small_primes()))
+    private = PaillierPrivateKey(key.phe, *small_primes())
+    of_sieve = replace(terms, agreement=terms.agreement.model_copy(update={"sieve": True}))
+    wanted = zetas_of(of_sieve, secrets.token_bytes)
+    assert made == []
+    assert isinstance(wanted, ZetasWhenWanted)
+    small = ZetasWhenWanted(key, secrets.token_bytes)
+    given = {small.fresh(secrets.token_bytes) for _ in range(9)}
+    assert len(given) == 9
+    assert {private.raw_decrypt(zeta) for zeta in given} == {0}
+    assert made == [key]
+    assert isinstance(zetas_of(terms, secrets.token_bytes), ZetaStock)
+    assert made == [key, terms.public_key]
 
 
 def test_it_keeps_more_where_more_is_wanted() -> None:

@@ -295,12 +295,10 @@ def _where_asked(attacker: Attacker, agency: str, answering: Callable[[bytes], b
 def _answer(attacker: Attacker, own: Party, asked: rounds.Asked) -> bytes:
     terms, now = own.terms, attacker.scene.clock()
     standings = [Standing(f"{own.id}-register", 2, disputed=False)] if own.id in LISTING else []
-    entries = [
-        (attacker.known[subject], vector(terms.layout(REQUESTER), own.id, standings))
-        for subject in (attacker.listed, attacker.elsewhere)
-    ]
+    values, asking = vector(terms.layout(REQUESTER), own.id, standings), (attacker.listed, attacker.elsewhere)
+    entries = [attacker.known[subject] for subject in asking]
     buckets = {
-        prefix: [entry for entry in entries if bucket(entry[0], terms.bucket_bits) == prefix]
+        prefix: [(session_key(t), values) for t in entries if bucket(t, terms.bucket_bits) == prefix]
         for prefix in asked.prefixes
     }
     if terms.agreement.sieve:

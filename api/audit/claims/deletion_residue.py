@@ -69,7 +69,7 @@ def _blobs(path: Path, references: Sequence[str]) -> list[bytes]:
             blob
             for statement in (
                 "SELECT payload FROM listing WHERE number IN (SELECT number FROM erased)",
-                "SELECT pseudonym FROM seal WHERE listing IN (SELECT number FROM erased)",
+                "SELECT entry FROM seal WHERE listing IN (SELECT number FROM erased)",
                 "SELECT digest FROM identifier WHERE listing IN (SELECT number FROM erased)",
                 "SELECT details FROM event WHERE content IN (SELECT content FROM erased)",
             )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from api.audit.claim import Claim, Evidence
 from api.audit.dishonest import Behaviour, Careless, Outcome, Scene
 from api.audit.grounds import REQUESTER, Grounds, firm, listing
-from nodes.storage.listings import Entry
+from nodes.storage.listings import Entry, record_of_told
 from protocol.agreement.roster import COORDINATOR
 from protocol.codec import Random
 from protocol.lanes import CHECK_BITS, LaneKind, LaneLayout, Standing, check_factor, encode, vector
@@ -14,7 +14,7 @@ from protocol.messages import Answer, Ask
 from protocol.paillier import Randomiser, Zetas, ciphertext_to_bytes
 from protocol.rounds import agency
 from protocol.rounds.party import Party
-from protocol.sealing import build_block, mask, question_secret, session_key, tag
+from protocol.sealing import build_block, mask, question_secret, tag
 
 LIAR, OTHER = "labour", "tax"
 LISTED = firm(1)
@@ -51,24 +51,25 @@ def _adding(scene: Scene, amount: int) -> Behaviour:
 def _block(
     party: Party, asked: agency.Asked, subject: int, payloads: Mapping[bytes, int], amount: int, randomiser: Zetas
 ) -> bytes:
-    key, entries = party.terms.public_key, {}
-    for pseudonym, payload in payloads.items():
-        secret = question_secret(session_key(pseudonym), asked.nonce, asked.request.hash, subject)
-        ciphertext = key.encrypt((payload + amount) % key.n, randomiser.fresh(secrets.token_bytes))
-        entries[tag(secret, party.id)] = mask(secret, party.id, ciphertext_to_bytes(key, ciphertext))
-    return build_block(entries, party.terms.bucket_size, key.ciphertext_bytes, secrets.token_bytes)
+    public_key, entries = party.terms.public_key, {}
+    for key, payload in payloads.items():
+        secret = question_secret(key, asked.nonce, asked.request.hash, subject)
+        ciphertext = public_key.encrypt((payload + amount) % public_key.n, randomiser.fresh(secrets.token_bytes))
+        entries[tag(secret, party.id)] = mask(secret, party.id, ciphertext_to_bytes(public_key, ciphertext))
+    return build_block(entries, party.terms.bucket_size, public_key.ciphertext_bytes, secrets.token_bytes)
 
 
 def _payloads(scene: Scene, layout: LaneLayout, prefix: int) -> dict[bytes, int]:
-    """What an honest agency would encrypt for each pseudonym of a bucket, its canary left out."""
+    """What an honest agency would encrypt for each key of a bucket, its canary left out."""
     epoch = scene.federation.terms.agreement.id, scene.federation.terms.roster.epoch
     entries = scene.federation.listings[LIAR].bucket(*epoch, prefix)
-    return {entry.pseudonym: _payload(layout, entry) for entry in entries if not entry.is_canary}
+    return {entry.key: _payload(layout, entry) for entry in entries if not entry.is_canary}
 
 
 def _payload(layout: LaneLayout, entry: Entry) -> int:
     standings = [
-        Standing(it.register, it.severity, disputed=False) for it in (record.listing for record in entry.records)
+        Standing(it.register, it.severity, disputed=False)
+        for it in (record_of_told(told).listing for told in entry.told)
     ]
     return encode(layout, vector(layout, LIAR, standings))
 

@@ -179,7 +179,7 @@ class _Trusting(Requester):
             terms.keyholder_index(holder): tuple(map(decode_element, read(reply, Evaluated).body.elements))
             for holder, reply in decode(replies, len(replies)).items()
         }
-        known = oprf.finalize(state.inputs, state.blinds, oprf.combine(evaluated, terms.threshold))
+        known = oprf.finalize(state.inputs, state.blinds, evaluated, terms.threshold)
         question, asked, looked = rounds.ask(party, known, purpose=purpose, now=now, random=self._random)
         reply = await self._transport.send(COORDINATOR, Ask.TYPE, encode([asked, looked]))
         return rounds.decisions(party, question, reply, now)

@@ -20,7 +20,7 @@ from protocol.lanes import Standing, vector
 from protocol.messages import Answer
 from protocol.rounds import agency, coordinator, sieve
 from protocol.rounds.party import Party
-from protocol.sealing import TAG_BYTES
+from protocol.sealing import TAG_BYTES, session_key
 from protocol.wire import read
 
 SIEVED = "answer by the sieve, coordinator"
@@ -38,7 +38,7 @@ def answer(it: Question) -> Target:
     asked = agency.receive(own, it.asked, it.now)
     listed = vector(it.terms.layout(REQUESTER), KEYHOLDER, [Standing(f"{KEYHOLDER}-register", 2, disputed=False)])
     buckets: dict[int, list[tuple[bytes, tuple[int, ...]]]] = {prefix: [] for prefix in asked.prefixes}
-    buckets[asked.prefixes[0]].append((it.known[0], listed))
+    buckets[asked.prefixes[0]].append((session_key(it.known[0]), listed))
     honest = sieve.answer(own, asked, buckets, secrets.token_bytes, it.now)
     reply, width = read(honest, Answer), sieve.ENTRY_BYTES
     block, second = coordinator.unseal_blocks(c, reply)

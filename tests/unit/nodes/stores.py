@@ -107,7 +107,7 @@ def of_listing(engine: Engine, reference: str) -> list[bytes]:
         rows = connection.execute(select(LISTING.c.number, LISTING.c.content, LISTING.c.payload)).all()
         (number, content, payload) = next(row for row in rows if row.content.hex().startswith(reference))
         own = (
-            select(SEAL.c.pseudonym).where(SEAL.c.listing == number),
+            select(SEAL.c.entry).where(SEAL.c.listing == number),
             select(IDENTIFIER.c.digest).where(IDENTIFIER.c.listing == number),
             select(EVENT.c.details).where(EVENT.c.content == content),
         )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -25,15 +26,17 @@ from nodes.life import Act, Transition, replay
 from nodes.lifecycle import Clock, Life, State
 from nodes.listings import Listing
 from nodes.storage import migrations, portfolio_rows, state, tables
-from nodes.storage.bring_over import TO_BRING_OVER
+from nodes.storage.bring_over import TO_BRING_OVER, TO_SUMMARISE
 from nodes.storage.cipher import ColumnCipher
 from nodes.storage.engine import VERSIONS, Database, migrate, open_engine, version, version_table
-from nodes.storage.listings import ListingStore
+from nodes.storage.listings import ListingStore, record_of_told
 from nodes.storage.records import BATCH
+from nodes.storage.rows import from_summary, summary
 from nodes.storage.seals import Seal, Seals
 from nodes.storage.tables import LISTING
 from nodes.storage.trail import Trail
 from protocol.errors import SealError
+from protocol.sealing import session_key
 from tests.unit.nodes.builders import make_listing
 from tests.unit.nodes.stores import DEBARMENT, HERE, KEY, add, counter, entered, numbered, pseudonym, step
 
@@ -152,6 +155,7 @@ def test_opening_what_is_up_to_date_is_fast_and_loads_no_alembic(engine: Engine,
 # What version 0001 wrote, as it wrote it: an open epoch, one sealed listing, one in dispute, and one that waits.
 SINCE = date(2026, 3, 2)
 PLAIN, DISPUTED, WAITING = (make_listing(decision_ref=f"old {number}", raw={"note": "n"}) for number in range(3))
+T = Seal(8, pseudonym("t"))
 OLD = {PLAIN.decision_ref: None, DISPUTED.decision_ref: SINCE, WAITING.decision_ref: None}
 
 
@@ -178,9 +182,17 @@ def old_rows(engine: Engine, listings: Sequence[Listing]) -> None:
             columns = ", ".join(row)
             values = ", ".join(f":{name}" for name in row)
             connection.execute(text(f"INSERT INTO listing ({columns}) VALUES ({values})"), row)  # noqa: S608  # our own columns
-        seals = Seals(cipher, 99, *HERE)
-        seals.open(connection, ["exclusions"], Seal(7, pseudonym("canary")))
-        seals.add(connection, {number: [Seal(8, pseudonym("t"))] for number in range(1, len(listings))})
+        Seals(cipher, 99, *HERE).open(connection, ["exclusions"], Seal(7, pseudonym("canary")))
+        old_seals(connection, cipher, range(1, len(listings)))
+
+
+def old_seals(connection: Connection, cipher: ColumnCipher, numbers: Sequence[int]) -> None:
+    """Seal listings as versions before 0003 did."""
+    for number in numbers:
+        place = b"seal", b"pseudonym", b"procurement", b"1", b"%d" % number, b"0", b"8"
+        seal = {"listing": number, "sealed": cipher.encrypt(pseudonym("t"), *place)}
+        connection.execute(text("INSERT INTO seal VALUES (:listing, 0, 'procurement', 1, 8, :sealed)"), seal)
+        connection.execute(text("DELETE FROM pending WHERE listing = :listing"), seal)
 
 
 def open_store(engine: Engine) -> ListingStore:
@@ -188,8 +200,14 @@ def open_store(engine: Engine) -> ListingStore:
 
 
 def sealed_under(store: ListingStore) -> list[str]:
+    """What is found under the one pseudonym, each as it is summarised."""
     (entry,) = store.bucket(*HERE, 8)
-    return [record.listing.decision_ref for record in entry.records]
+    assert entry.key == session_key(pseudonym("t"))
+    records = [store.get(reference) for reference in entry.references]
+    assert [(it.listing, it.life) for it in map(record_of_told, entry.told)] == [
+        (from_summary(summary(it.listing)), it.life) for it in records
+    ]
+    return sorted(record.listing.decision_ref for record in records)
 
 
 class TestFromTheFirstVersion:
@@ -276,9 +294,13 @@ class TestBackToTheFirstVersion:
         migrations.downgrade(engine, "listings", "0001")
         with engine.connect() as connection:
             rows = connection.execute(text("SELECT number, disputed_since FROM listing ORDER BY number")).all()
-            sealed = connection.execute(text("SELECT listing FROM seal")).scalars().all()
+            sealed, waiting = (
+                connection.execute(text(f"SELECT listing FROM {table} ORDER BY listing")).scalars().all()  # noqa: S608
+                for table in ("seal", "pending")
+            )
         assert [(number, str(since)) for number, since in rows] == [(2, "2026-03-02"), (3, "2026-03-09")]
-        assert sealed == [2]
+        assert sealed == []  # what was sealed waits to be sealed again, for its pseudonym is not known any more
+        assert waiting == [2, 3]
         assert names(engine) == {"listing", "seal", "pending", "canary", "listings_version"}
 
     @pytest.mark.parametrize(("served", "act"), [(date(2026, 1, 9), Act.SUSPEND), (None, None)])
@@ -298,5 +320,57 @@ class TestBackToTheFirstVersion:
         migrations.downgrade(engine, "listings", "0001")
         store = open_store(engine)
         assert list(store.all()) == before
+        assert [listing for _, listing in store.pending(*HERE, 10)] == [PLAIN, DISPUTED, WAITING]
+        assert store.seal(*HERE, {1: [T], 2: [T]}, entered()) == {}
         assert sealed_under(store) == ["old 0", "old 1"]
+        assert [entry.key for entry in store.bucket(*HERE, 7)] == [session_key(pseudonym("canary"))]
         store.verify_trail()
+
+
+class TestFromTheSecondVersion:
+    """Seals come over with their key and summary; lives and deadlines stay as they are."""
+
+    def test_seals_are_encrypted_anew_and_deadlines_stay(self, engine: Engine) -> None:
+        listings = numbered(BATCH + 20)
+        store = open_store(engine)
+        store.open_epoch(*HERE, ["exclusions"], Seal(7, pseudonym("canary")))
+        store.add_sealed(*HERE, [(listing, [T]) for listing in listings], entered())
+        store.take([store.reference(listings[1])], step(Act.OBJECT, SINCE))
+        store.add_pending(*HERE, [WAITING], entered())
+        before = list(store.all()), store.due(), store.bucket(*HERE, 8), store.verify_trail()
+        as_before(engine)
+        store = open_store(engine)
+        assert (list(store.all()), store.due(), store.bucket(*HERE, 8), store.verify_trail()) == before
+        assert len(store.due()) == 1
+        assert len(sealed_under(store)) == len(listings)
+
+    def test_an_interrupted_one_goes_on_where_it_stopped(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = open_store(engine)
+        store.add_sealed(*HERE, [(listing, [T]) for listing in numbered(BATCH + 20)], entered())
+        before = store.bucket(*HERE, 8)
+        as_before(engine)
+        encrypt, left = ColumnCipher.encrypt_at, iter(range(BATCH + 10))
+
+        def failing(cipher: ColumnCipher, plaintext: bytes, at: bytes) -> bytes:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return encrypt(cipher, plaintext, at)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ColumnCipher, "encrypt_at", failing)
+            with pytest.raises(KeyboardInterrupt):
+                open_store(engine)
+        with engine.connect() as connection:
+            waiting = select(func.count()).select_from(LISTING).where(LISTING.c.due_on == TO_SUMMARISE)
+            assert connection.execute(waiting).scalar_one() == 20
+        assert open_store(engine).bucket(*HERE, 8) == before
+
+
+def as_before(engine: Engine) -> None:
+    """Write the store's seals as version 0002 did, and say that the database is of that version."""
+    cipher = ColumnCipher(KEY, secrets.token_bytes)
+    with engine.connect() as connection:
+        sealed = connection.execute(text("SELECT listing FROM seal")).scalars().all()
+    migrations.downgrade(engine, "listings", "0002")
+    with engine.begin() as connection:
+        old_seals(connection, cipher, sealed)

@@ -10,9 +10,12 @@ from nodes.life import Act
 from nodes.lifecycle import State, state
 from nodes.listings import Listing
 from nodes.storage.cipher import ColumnCipher
-from nodes.storage.listings import Entry, ListingStore
+from nodes.storage.listings import Entry, ListingStore, record_of_told
+from nodes.storage.rows import summary
+from protocol.codec import concat
 from protocol.errors import BucketOverflowError
 from protocol.identifiers import canonical
+from protocol.sealing import session_key
 from tests.unit.nodes.builders import LEI, USCC, make_listing
 from tests.unit.nodes.stores import (
     CANARY,
@@ -33,13 +36,21 @@ from tests.unit.nodes.stores import (
 )
 
 
+def key(name: str) -> bytes:
+    return session_key(pseudonym(name))
+
+
 class TestSeals:
     def test_a_bucket_gives_listings_by_pseudonym(self, store: ListingStore) -> None:
         one, two, three = numbered(3)
         add_sealed(store, [(one, seals(7, "shared")), (two, seals(7, "own"))])
         add_sealed(store, [(three, seals(7, "shared"))])
-        found = [(it.pseudonym, [record.listing for record in it.records]) for it in store.bucket(*HERE, 7)]
-        assert found == [(pseudonym("shared"), [one, three]), (pseudonym("own"), [two])]
+        entries = store.bucket(*HERE, 7)
+        found = {it.key: {store.get(reference).listing.decision_ref for reference in it.references} for it in entries}
+        assert found == {key("shared"): {"D 0", "D 2"}, key("own"): {"D 1"}}
+        for entry in entries:
+            records = map(store.get, entry.references)
+            assert entry.told == tuple((summary(record.listing), None) for record in records)
         for elsewhere in (("procurement", 2, 7), ("other", 1, 7), ("procurement", 1, 8)):
             assert store.bucket(*elsewhere) == []
 
@@ -47,7 +58,8 @@ class TestSeals:
         add_sealed(store, [(make_listing(), seals(7, "t"))])
         day = date(2026, 3, 2)
         store.take([store.reference(make_listing())], step(Act.OBJECT, day))
-        ((_, (record,), _),) = store.bucket(*HERE, 7)
+        ((_, (told,), _, _),) = store.bucket(*HERE, 7)
+        record = record_of_told(told)
         assert record.life.dispute is not None
         assert record.life.dispute.since == day
         assert state(record, DEBARMENT, day) is State.DISPUTED
@@ -71,7 +83,7 @@ class TestSeals:
 
     def test_the_canary_takes_a_place(self, store: ListingStore) -> None:
         store.open_epoch(*HERE, ["exclusions"], CANARY)
-        assert store.bucket(*HERE, 7) == [Entry(CANARY.pseudonym, (), is_canary=True)]
+        assert store.bucket(*HERE, 7) == [Entry(key("canary"), (), (), is_canary=True)]
         assert store.bucket(*HERE, 8) == store.bucket("procurement", 2, 7) == []
         assert add_sealed(store, list(zip(numbered(2), map(seals, (7, 7), "ab"), strict=True))) == {1: 0}
 
@@ -95,13 +107,13 @@ class TestSeals:
     ) -> None:
         add_sealed(store, [(numbered(1)[0], seals(7, "a"))])
         opened: list[bytes] = []
-        decrypt = ColumnCipher.decrypt
+        decrypt = ColumnCipher.decrypt_at
 
-        def counting(cipher: ColumnCipher, ciphertext: bytes, *place: bytes) -> bytes:
-            opened.append(place[0])
-            return decrypt(cipher, ciphertext, *place)
+        def counting(cipher: ColumnCipher, ciphertext: bytes, at: bytes) -> bytes:
+            opened.extend([b"seal"] * at.startswith(concat(b"seal")))
+            return decrypt(cipher, ciphertext, at)
 
-        monkeypatch.setattr(ColumnCipher, "decrypt", counting)
+        monkeypatch.setattr(ColumnCipher, "decrypt_at", counting)
         add_sealed(store, [(make_listing(decision_ref="D 2"), seals(7, "b"))])
         assert opened == []
         assert add_sealed(store, [(make_listing(decision_ref="D 3"), seals(7, "c"))]) == {0: 0}

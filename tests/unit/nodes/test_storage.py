@@ -15,6 +15,7 @@ from nodes.storage.state import ProtocolState
 from nodes.storage.tables import LISTING
 from protocol.errors import SealError
 from protocol.identifiers import canonical
+from protocol.sealing import session_key
 from tests.unit.nodes.builders import LEI, USCC, make_listing
 from tests.unit.nodes.stores import (
     CANARY,
@@ -189,7 +190,7 @@ class TestAtRest:
         found = at_rest(engine)
         assert b"exclusions" in found  # the twin: what is in clear would be seen
         secrets = (USCC.encode(), b"Acme", b"D 17/2026", b"raw note", pseudonym("t"), pseudonym("t")[:8], b"not me")
-        for secret in (*secrets, b"D 9/2026"):
+        for secret in (*secrets, b"D 9/2026", session_key(pseudonym("t"))[:8], b"debarred"):
             assert secret not in found
         assert CANARY.pseudonym[:8] not in found
 

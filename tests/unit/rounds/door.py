@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from protocol.messages import Access
 from protocol.rounds import access
 from protocol.rounds.party import Party
+from protocol.sealing import session_key
 from protocol.wire import Signed
 from tests.flow import pseudonym
 from tests.parties import AGENCIES, NOW, forged
@@ -50,9 +51,9 @@ def received(name: str, data: bytes, now: int = NOW) -> access.Accessing:
 def answered(name: str, data: bytes, content: bytes | None = None) -> bytes:
     """An agency looks into the buckets that are asked, and tells what it holds of the subject."""
     accessing = received(name, data)
-    entries = [t for prefix in accessing.prefixes for t, _ in joint().buckets[name].get(prefix, [])]
-    found = {t for t in entries if access.names(party(name), accessing, t)}
-    assert found <= set(known(LISTED, UNLISTED))
+    keys = [key for prefix in accessing.prefixes for key, _ in joint().buckets[name].get(prefix, [])]
+    found = {key for key in keys if access.names(party(name), accessing, key)}
+    assert found <= set(map(session_key, known(LISTED, UNLISTED)))
     told = HELD[name] if found else NOTHING
     return access.answer(party(name), accessing, told if content is None else content, NOW)
 

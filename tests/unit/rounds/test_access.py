@@ -23,7 +23,7 @@ from protocol.errors import (
 from protocol.hpke import seal, unseal
 from protocol.messages import CONTENT_BYTES, MAX_IDENTIFIERS, Access, Accessed, Evaluate
 from protocol.rounds import access
-from protocol.sealing import access_tag, bucket
+from protocol.sealing import access_tag, bucket, session_key
 from protocol.wire import Signed, read
 from tests.parties import AGENCIES, NOW, PURPOSE, REQUESTER, forged
 from tests.unit.rounds.door import (
@@ -71,7 +71,7 @@ def secrets_of(request: Signed[Access]) -> dict[str, bytes]:
     """What tells who asks, each under its name."""
     needles = {f"t {number}": t for number, t in enumerate(known(LISTED, UNLISTED))}
     needles |= {
-        f"tag {number} {name}": access_tag(t, request.header.session, name)
+        f"tag {number} {name}": access_tag(session_key(t), request.header.session, name)
         for number, t in enumerate(known(LISTED, UNLISTED))
         for name in AGENCIES
     }

@@ -124,7 +124,7 @@ def test_an_overfull_bucket_is_not_answered() -> None:
     silent = (0,) * len(joint().terms.layout(REQUESTER).lanes)
 
     def answer(entries: int) -> bytes:
-        bucket = [(secrets.token_bytes(64), silent) for _ in range(entries)]
+        bucket = [(secrets.token_bytes(32), silent) for _ in range(entries)]
         buckets = dict.fromkeys(asked.prefixes, bucket)
         return agency.answer(own, asked, buckets, randomised(), secrets.token_bytes, NOW)
 

@@ -263,7 +263,7 @@ def test_an_overfull_bucket_is_not_answered() -> None:
     silent = (0,) * len(joint().terms.layout(REQUESTER).lanes)
 
     def answer(number: int) -> bytes:
-        bucket = [(secrets.token_bytes(64), silent) for _ in range(number)]
+        bucket = [(secrets.token_bytes(32), silent) for _ in range(number)]
         return sieve.answer(own, asked, dict.fromkeys(asked.prefixes, bucket), secrets.token_bytes, NOW)
 
     assert answer(size)
