@@ -38,7 +38,8 @@ def create_party_app(
     install(app, observe)
 
     for kind, limit in role.limits.items():
-        app.add_api_route(f"/v1/{kind}", _endpoint(role.handle, kind, limit), methods=["POST"])
+        # A plain route: FastAPI's own, which would solve dependencies there are none of, takes twice as long.
+        app.add_route(f"/v1/{kind}", _endpoint(role.handle, kind, limit), methods=["POST"])
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
