@@ -187,7 +187,8 @@ def _prepare(connection: DBAPIConnection, _record: object) -> None:
 
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql(_BEGIN_WRITING if writes else "BEGIN")
+    with closing(connection.connection.cursor()) as cursor:  # by the driver: every question has a few
+        cursor.execute(_BEGIN_WRITING if writes else "BEGIN")
 
 
 def _parse(url: str) -> URL:
