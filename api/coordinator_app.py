@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api.epochs import Epochs, epoch_of
+from api.epochs import Epochs
 from api.party_app import Role, create_party_app
 from api.settings import Settings
 from api.worker import Workers
@@ -42,7 +42,7 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
     coordinators = Epochs(build, settings)
 
     async def handle(kind: str, data: bytes) -> bytes:
-        return await coordinators.at(epoch_of(data)).handle(kind, data)
+        return await coordinators.of(data).handle(kind, data)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

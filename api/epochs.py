@@ -96,9 +96,17 @@ class Epochs(Generic[T]):
             raise NotGrantedError("this party takes no part in the agreement any more")
         return held.parts[epoch]
 
+    def of(self, message: bytes) -> T:
+        """The part of the epoch that a message names; where one alone is held, there is nothing to be looked for."""
+        return self.at(epoch_of(message) if len(self._held.parts) > 1 else None)
+
     def call(self, epoch: int | None, method: str, *arguments: Any) -> Any:
         """Call a method of an epoch's part, as a worker process is told to."""
         return getattr(self.at(epoch), method)(*arguments)
+
+    def give(self, message: bytes, method: str, *arguments: Any) -> Any:
+        """Likewise of the epoch that a message names; the method is given the message last."""
+        return getattr(self.of(message), method)(*arguments, message)
 
     def follow(self) -> None:
         """Look for other rosters from now on, in a thread of its own: to verify and build one may take seconds."""

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from api.agency import open_desk
-from api.epochs import Epochs, epoch_of
+from api.epochs import Epochs
 from api.node_clerk import clerk_routes
 from api.node_portal import Portal, answer_refusals
 from api.node_subject import subject_routes
@@ -30,7 +30,7 @@ def create_app(settings: Settings, workers: Workers) -> FastAPI:
     desks, asking = Epochs(open_desk, settings), HttpTransport(settings.parties, DESK_SECONDS)
 
     async def handle(kind: str, data: bytes) -> bytes:
-        reply: bytes = await workers.run("call", epoch_of(data), "handle", kind, data)
+        reply: bytes = await workers.run("give", data, "handle", kind)
         return reply
 
     async def handle_evenly(kind: str, data: bytes) -> bytes:

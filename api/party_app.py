@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from api.problems import install, read_body
 from federation.transport import MEDIA_TYPE
@@ -38,7 +40,7 @@ def create_party_app(
     install(app, observe)
 
     for kind, limit in role.limits.items():
-        app.add_api_route(f"/v1/{kind}", _endpoint(role.handle, kind, limit), methods=["POST"])
+        app.router.routes.append(_MessageRoute(f"/v1/{kind}", _endpoint(role.handle, kind, limit), methods=["POST"]))
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -59,6 +61,14 @@ def create_party_app(
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
     return app
+
+
+class _MessageRoute(Route):
+    """A plain route, told to who counts and logs; FastAPI's own looks for dependencies and takes twice as long."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
 
 
 def _endpoint(handle: Handle, kind: str, limit: int) -> Callable[[Request], Awaitable[Response]]:

@@ -4,7 +4,8 @@ What the environment leaves open may stand in the file `settings.env` of the par
 `CONCORDAT_NAME=value` a line: parties that one launcher starts share their environment, but not their databases.
 """
 
-from functools import cached_property
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -98,9 +99,13 @@ class Settings(BaseSettings):
         url: SecretStr = getattr(self, f"{name}_url")
         return url.get_secret_value() or f"sqlite:///{self.directory.absolute() / name}.sqlite"
 
-    def parties(self) -> dict[str, str]:
+    def parties(self) -> Mapping[str, str]:
         """Where every party listens now; nobody does while the file is not there yet."""
-        return read_urls(self.urls) if self.urls.exists() else {}
+        try:
+            stat = self.urls.stat()
+        except FileNotFoundError:
+            return {}
+        return _read_urls(self.urls, stat.st_ino, stat.st_mtime_ns)  # asked for each message, and rarely another
 
     def door_url(self) -> str:
         """Where subjects may object: one door for all of an agreement's agencies."""
@@ -119,3 +124,9 @@ class Settings(BaseSettings):
         if not path.exists():
             raise UsageError("no passphrase: set CONCORDAT_PASSPHRASE, or put it into the party's directory")
         return path.read_bytes().strip()
+
+
+@lru_cache(1)
+def _read_urls(path: Path, _inode: int, _modified: int) -> Mapping[str, str]:
+    """Read a file of addresses, which `write_urls` replaces and never changes, unless it was read last."""
+    return read_urls(path)

@@ -8,6 +8,7 @@ secret do not come here.
 from gmpy2 import f_divmod, f_mod, mpz
 
 _WINDOW_BITS = 6
+_SHORT_BITS, _SHORT_WINDOW_BITS = 300, 3
 
 Halves = tuple[mpz, mpz]
 """The low and the high half, each 0..N-1."""
@@ -44,20 +45,23 @@ def square(base: Halves, n: mpz, times: int = 1) -> Halves:
     return low, high
 
 
-def power(base: Halves, exponent: int, n: mpz) -> Halves:
-    """Raise to a public exponent >= 0 modulo N², by a sliding window (Handbook of Applied Cryptography, 14.85)."""
+def power(base: Halves, exponent: int, n: mpz, onto: Halves = ONE, bits: int = 0) -> Halves:
+    """Return onto^(2^bits)·base^exponent modulo N², for a public exponent 0 <= exponent < 2^bits (onto 1, for any).
+
+    By a sliding window (Handbook of Applied Cryptography, 14.85): both powers share their squarings.
+    """
+    size = _WINDOW_BITS if exponent.bit_length() > _SHORT_BITS else _SHORT_WINDOW_BITS
     odd, squared = [base], square(base, n)
-    result = ONE
-    digits, position = bin(exponent)[2:], 0
+    digits, position = f"{exponent:0{bits}b}", 0
     while position < len(digits):
         if digits[position] == "0":
-            result = square(result, n)
+            onto = square(onto, n)
             position += 1
             continue
-        window = digits[position : position + _WINDOW_BITS].rstrip("0")
+        window = digits[position : position + size].rstrip("0")
         digit = int(window, 2) >> 1
         while len(odd) <= digit:
             odd.append(product(odd[-1], squared, n))
-        result = product(square(result, n, len(window)), odd[digit], n) if position else odd[digit]
+        onto = product(square(onto, n, len(window)), odd[digit], n)
         position += len(window)
-    return result
+    return onto

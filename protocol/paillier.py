@@ -64,17 +64,18 @@ class PublicKey:
         """Ciphertext of the sum of two ciphertexts' plaintexts."""
         return int(mulmod(first, second, self.n_squared))
 
-    def multiply(self, ciphertext: int, factor: int) -> int:
-        """Ciphertext of `factor` times its plaintext."""
-        n = mpz(self.n)
-        return halves.join(halves.power(halves.split(ciphertext, n), factor, n), n)
+    def pack(self, ciphertexts: Iterable[int], factors: Iterable[int], stride: int) -> int:
+        """Ciphertext of Σ plaintext_k · factor_k · 2^(stride·k), for factors below 2^stride.
 
-    def pack(self, ciphertexts: Iterable[int], stride: int) -> int:
-        """Ciphertext of Σ plaintext_k · 2^(stride·k), by Horner's rule from the last to the first."""
+        By Horner's rule from the last to the first: to move what is packed up by a slot squares as often as to multiply
+        the next plaintext, so both are done by the same squarings.
+        """
         n = mpz(self.n)
         packed = halves.ONE
-        for ciphertext in reversed(list(ciphertexts)):
-            packed = halves.product(halves.square(packed, n, stride), halves.split(ciphertext, n), n)
+        for ciphertext, factor in reversed(list(zip(ciphertexts, factors, strict=True))):
+            if factor >> stride:
+                raise UsageError("a factor is wider than its slot")
+            packed = halves.power(halves.split(ciphertext, n), factor, n, packed, stride)
         return halves.join(packed, n)
 
     def check(self, ciphertext: int) -> None:

@@ -128,11 +128,8 @@ class Bare:
             return [self._packed(sums[start : start + self._slots]) for start in range(0, len(sums), self._slots)]
 
     def _packed(self, sums: Sequence[int]) -> int:
-        rhos = [os2ip(_random(CHECK_BITS // 8)) for _ in sums]
-        checked = [
-            self._key.multiply(total, check_factor(self._layout, rho)) for total, rho in zip(sums, rhos, strict=True)
-        ]
-        return self._key.add(self._key.pack(checked, self._layout.stride), self._randomiser.fresh(_random))
+        factors = [check_factor(self._layout, os2ip(_random(CHECK_BITS // 8))) for _ in sums]
+        return self._key.add(self._key.pack(sums, factors, self._layout.stride), self._randomiser.fresh(_random))
 
     def _open(self, packed: int) -> int:
         key, shares = self.of.terms.opening_key, {}

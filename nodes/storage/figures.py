@@ -7,13 +7,14 @@ drawn again, and two draws of one quarter have half the noise between them.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection, Engine, text
 from sqlmodel import Field, Session, col, select
 
 from nodes.storage.cipher import ColumnCipher
-from nodes.storage.engine import migrate, writing
+from nodes.storage.engine import migrate, run, writing
 from nodes.storage.state import ADMITTED, Table, charge, log
 from protocol.agreement.terms import FIGURES, Allowance
 from protocol.errors import NotGrantedError
@@ -118,9 +119,9 @@ class Contributions:
             NotGrantedError: it was drawn under another version of the agreement, or for other cells.
         """
         with writing(self._engine) as connection:
-            log(connection, Tally.TYPE, request, request.m, ADMITTED, now)
+            log(partial(run, connection), Tally.TYPE, request, request.m, ADMITTED, now)
             if connection.execute(_CLAIM, self._claim(asked)).rowcount == 1:
-                charge(connection, FIGURES, price.agency, price.epsilon, _allowance(asked, price), now)
+                charge(partial(run, connection), FIGURES, price.agency, price.epsilon, _allowance(asked, price), now)
                 return self._keep(connection, asked, draw(), write)
             row = connection.execute(_FIND, asked.key).one()
             if (row.version, row.cells) != (asked.version, asked.cells):

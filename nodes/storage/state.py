@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import BigInteger, Connection, Engine
+from sqlalchemy import BigInteger, Engine
 from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from nodes.storage.engine import forget_log, migrate, run, writing
+from nodes.storage.engine import Run, claiming, forget_log, migrate
 from protocol.agreement.terms import Allowance
 from protocol.errors import QuotaError, ReplayedError, SpentError
 from protocol.messages import Open, OpenFigures, Prove
@@ -113,12 +113,12 @@ class ProtocolState:
             QuotaError: what is left of the allowance does not cover it; `retry_after` is when its period ends.
         """
         session = {"kind": kind, "sender": header.sender, "session": header.session, "expires": header.expires}
-        with writing(self._engine) as database:
-            forgotten = run(database, self._forget, {"before": now - GRACE}).rowcount
-            if not _claimed(database, _CLAIM_SESSION, session):
+        with claiming(self._engine) as run:
+            forgotten = run(self._forget, {"before": now - GRACE}).rowcount
+            if not _claimed(run, _CLAIM_SESSION, session):
                 raise ReplayedError("this session was used before")
-            charge(database, kind, header.sender, header.m, allowance, now)
-            log(database, kind, header, header.m, ADMITTED, now)
+            charge(run, kind, header.sender, header.m, allowance, now)
+            log(run, kind, header, header.m, ADMITTED, now)
         if forgotten and abs(now - self._emptied) >= EMPTYING:
             self._emptied = now
             forget_log(self._engine)
@@ -131,11 +131,11 @@ class ProtocolState:
             QuotaError: what is left of the allowance does not cover it.
         """
         opening = {"requester": ask.sender, "session": ask.session, "chunk": chunk, "x_digest": _digest(ask.epoch, x)}
-        with writing(self._engine) as database:
-            if not _claimed(database, _CLAIM_OPENING, opening):
+        with claiming(self._engine) as run:
+            if not _claimed(run, _CLAIM_OPENING, opening):
                 raise SpentError("this chunk was opened before")
-            charge(database, Open.TYPE, ask.sender, m, allowance, now)
-            log(database, Open.TYPE, ask, m, ADMITTED, now)
+            charge(run, Open.TYPE, ask.sender, m, allowance, now)
+            log(run, Open.TYPE, ask, m, ADMITTED, now)
 
     def admit_figures(self, request: Header, xs: Sequence[bytes], now: int) -> None:
         """Record that the sums of C's session are opened for these x and nothing else, and log it.
@@ -145,7 +145,7 @@ class ProtocolState:
         Raises:
             SpentError: one was opened before for another x.
         """
-        with writing(self._engine) as database:
+        with claiming(self._engine) as run:
             for chunk, x in enumerate(xs):
                 opening: dict[str, object] = {
                     "requester": request.sender,
@@ -153,9 +153,9 @@ class ProtocolState:
                     "chunk": chunk,
                     "x_digest": _digest(request.epoch, x),
                 }
-                if not _claimed(database, _CLAIM_OPENING, opening) and run(database, _OPENED, opening).first() is None:
+                if not _claimed(run, _CLAIM_OPENING, opening) and run(_OPENED, opening).fetchone() is None:
                     raise SpentError("these figures were opened before, for another sum")
-            log(database, OpenFigures.TYPE, request, request.m, ADMITTED, now)
+            log(run, OpenFigures.TYPE, request, request.m, ADMITTED, now)
 
     def admit_proof(self, request: Header, requester: str, chunk: int, x: bytes, now: int) -> None:
         """Record that the share of a chunk, opened for exactly this x, is proven, and log it.
@@ -168,12 +168,12 @@ class ProtocolState:
         opening = {"requester": requester, "session": request.session, "chunk": chunk, "x_digest": x_digest}
         kind = f"{Prove.TYPE} {chunk}"
         proof = {"kind": kind, "sender": requester, "session": request.session, "expires": request.expires}
-        with writing(self._engine) as database:
-            if run(database, _OPENED, opening).first() is None:
+        with claiming(self._engine) as run:
+            if run(_OPENED, opening).fetchone() is None:
                 raise SpentError("nothing was opened for this chunk and challenge")
-            if not _claimed(database, _CLAIM_SESSION, proof):
+            if not _claimed(run, _CLAIM_SESSION, proof):
                 raise ReplayedError("this share was proven before")
-            log(database, Prove.TYPE, request, request.m, ADMITTED, now)
+            log(run, Prove.TYPE, request, request.m, ADMITTED, now)
 
     def charge(self, kind: str, sender: str, amount: int, allowance: Allowance, now: int) -> None:
         """Charge what is no message between parties, such as what a subject asks for at its door.
@@ -181,13 +181,13 @@ class ProtocolState:
         Raises:
             QuotaError: what is left of the allowance does not cover it.
         """
-        with writing(self._engine) as database:
-            charge(database, kind, sender, amount, allowance, now)
+        with claiming(self._engine) as run:
+            charge(run, kind, sender, amount, allowance, now)
 
     def refuse(self, kind: str, header: Header | None, reason: str, now: int) -> None:
         """Log a refused request; without a header its sender is not known."""
-        with writing(self._engine) as database:
-            log(database, kind, header, header.m if header else 0, reason, now)
+        with claiming(self._engine) as run:
+            log(run, kind, header, header.m if header else 0, reason, now)
 
     def charges(self) -> dict[tuple[str, str, str], int]:
         """Subjects charged so far, by kind, sender and period."""
@@ -205,26 +205,26 @@ class ProtocolState:
             return list(database.exec(select(LogEntry).order_by(col(LogEntry.number))))
 
 
-def _claimed(database: Connection, claim: str, values: dict[str, object]) -> bool:
-    return run(database, claim, values).rowcount == 1
+def _claimed(run: Run, claim: str, values: dict[str, object]) -> bool:
+    return run(claim, values).rowcount == 1
 
 
-def charge(database: Connection, kind: str, sender: str, amount: int, allowance: Allowance, now: int) -> None:
+def charge(run: Run, kind: str, sender: str, amount: int, allowance: Allowance, now: int) -> None:
     """Charge an amount inside a transaction; what was used never exceeds the allowance, whatever runs at once.
 
     Raises:
         QuotaError: what is left of the allowance does not cover it.
     """
     charge = {"kind": kind, "sender": sender, "period": allowance.period, "amount": amount, "limit": allowance.limit}
-    if amount > allowance.limit or not _claimed(database, _CHARGE, charge):
+    if amount > allowance.limit or not _claimed(run, _CHARGE, charge):
         raise QuotaError("the quota does not cover this request", retry_after=max(1, allowance.ends - now))
 
 
-def log(database: Connection, kind: str, header: Header | None, m: int, outcome: str, now: int) -> None:
+def log(run: Run, kind: str, header: Header | None, m: int, outcome: str, now: int) -> None:
     """Log a request inside a transaction."""
     sender, purpose = (header.sender, header.purpose) if header else ("", "")
     entry = {"time": now, "kind": kind, "sender": sender, "purpose": purpose, "m": m, "outcome": outcome}
-    run(database, _LOG, entry)
+    run(_LOG, entry)
 
 
 def _digest(epoch: int, x: bytes) -> bytes:

@@ -170,11 +170,8 @@ def add(
     for number, start in enumerate(range(0, session.m, slots)):
         subjects = tuple(order[start : start + slots])
         rhos = tuple(os2ip(random(CHECK_BITS // 8)) for _ in subjects)
-        checked = [
-            key.multiply(totals[subject], check_factor(layout, rho))
-            for subject, rho in zip(subjects, rhos, strict=True)
-        ]
-        packed = key.pack(checked, layout.stride)
+        factors = [check_factor(layout, rho) for rho in rhos]
+        packed = key.pack([totals[subject] for subject in subjects], factors, layout.stride)
         # Mandatory: without C's own ζ, agencies that know their ζ's could recognise x.
         chunks.append(Chunk(number, key.add(packed, randomiser.fresh(random)), subjects, rhos))
     matched = tuple(

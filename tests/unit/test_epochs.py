@@ -43,6 +43,9 @@ class Part:
     def told(self, what: str) -> tuple[int, str]:
         return self.epoch, what
 
+    def given(self, kind: str, message: bytes) -> tuple[int, str, bytes]:
+        return self.epoch, kind, message
+
 
 class Place:
     """A directory of rosters, and a party that follows it; `broken` epochs cannot be built."""
@@ -127,6 +130,23 @@ def test_a_part_serves_its_own_epoch_and_what_is_not_held_goes_to_the_current_on
     assert [place.epochs.call(epoch, "told", "so") for epoch in (2, 9)] == [(2, "so"), (1, "so")]
 
 
+def test_a_message_is_given_to_the_epoch_that_it_names_and_is_not_read_where_one_alone_is_held(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_first, to_second, to_third = (_message(epoch) for epoch in (1, 2, 3))
+    place.put("next", roster(2))
+    place.epochs.refresh()
+    assert [place.epochs.of(it).epoch for it in (to_first, to_second, to_third, b"")] == [1, 2, 1, 1]
+    assert [place.epochs.give(it, "given", "ask") for it in (to_first, to_second)] == [
+        (1, "ask", to_first),
+        (2, "ask", to_second),
+    ]
+    place.path("next").unlink()
+    place.epochs.refresh()
+    monkeypatch.setattr("api.epochs.epoch_of", None)
+    assert [place.epochs.of(it).epoch for it in (to_first, to_second, b"")] == [1, 1, 1]
+
+
 def test_another_epoch_that_cannot_be_held_does_not_disturb_and_is_tried_again(place: Place) -> None:
     place.broken = {2}
     place.put("next", roster(2))
@@ -191,8 +211,8 @@ def test_whatever_is_changed_in_a_message_reading_its_epoch_does_not_fail(positi
 
 
 @cache
-def _message() -> bytes:
+def _message(epoch: int = 1) -> bytes:
     _, ask, _ = requester.ask(
-        party(REQUESTER, established(agreement())), [bytes(64)], purpose=PURPOSE, now=NOW, random=secrets.token_bytes
+        party(REQUESTER, made(epoch)), [bytes(64)], purpose=PURPOSE, now=NOW, random=secrets.token_bytes
     )
     return ask

@@ -33,6 +33,13 @@ def test_powers(base: int, exponent: int) -> None:
     assert halves.join(halves.power(halves.split(base, N), exponent, N), N) == pow(base, exponent, int(N**2))
 
 
+@given(VALUES, VALUES, st.integers(1, 400), st.data())
+def test_a_power_onto_what_the_same_squarings_raise(base: int, onto: int, bits: int, data: st.DataObject) -> None:
+    exponent = data.draw(st.integers(0, (1 << bits) - 1))
+    both = halves.power(halves.split(base, N), exponent, N, halves.split(onto, N), bits)
+    assert halves.join(both, N) == pow(base, exponent, int(N**2)) * pow(onto, 1 << bits, int(N**2)) % N**2
+
+
 @pytest.mark.parametrize("exponent", [1 << 64, (1 << 64) - 1, (1 << 64) + 1, 0b1000001 << 20, int(N)])
 def test_powers_with_long_runs_of_one_digit(exponent: int) -> None:
     base = int(N) ** 2 // 3

@@ -69,27 +69,36 @@ def test_phe_opens_our_sums(values: list[int]) -> None:
 
 
 @quick
-@given(st.lists(st.integers(0, (1 << 60) - 1), max_size=7))
-def test_phe_opens_our_packed_sums(values: list[int]) -> None:
-    packed = KEY.add(KEY.pack(map(encrypt, values), 64), zeta())
-    expected = sum(value << (64 * slot) for slot, value in enumerate(values))
+@given(st.lists(st.tuples(st.integers(0, (1 << 40) - 1), st.integers(0, (1 << 20) - 1)), max_size=7))
+def test_phe_opens_our_packed_sums_each_times_its_factor(slots: list[tuple[int, int]]) -> None:
+    values, factors = [value for value, _ in slots], [factor for _, factor in slots]
+    packed = KEY.add(KEY.pack(map(encrypt, values), factors, 64), zeta())
+    expected = sum(value * factor << (64 * slot) for slot, (value, factor) in enumerate(slots))
     assert PHE_PRIVATE.raw_decrypt(packed) == expected == opened(packed)
 
 
 @quick
-@given(plaintexts, st.integers(0, 1 << 64))
+@given(plaintexts, st.integers(0, (1 << 64) - 1))
 def test_a_multiple_opens_to_the_multiple(plaintext: int, factor: int) -> None:
-    assert PHE_PRIVATE.raw_decrypt(KEY.multiply(encrypt(plaintext), factor)) == plaintext * factor % N
+    assert PHE_PRIVATE.raw_decrypt(KEY.pack([encrypt(plaintext)], [factor], 64)) == plaintext * factor % N
+
+
+def test_each_packed_sum_has_one_factor_which_fits_its_slot() -> None:
+    assert PHE_PRIVATE.raw_decrypt(KEY.pack([encrypt(1), encrypt(1)], [(1 << 64) - 1] * 2, 64)) == (1 << 128) - 1
+    with pytest.raises(UsageError):
+        KEY.pack([encrypt(1), encrypt(1)], [1 << 64, 1], 64)
+    with pytest.raises(ValueError, match="zip"):
+        KEY.pack([encrypt(1), encrypt(1)], [1], 64)
 
 
 def test_a_lane_wider_than_its_stride_spills_into_the_next_slot() -> None:
     """The twin: packing adds and shifts and checks nothing; guards and bounds are what notices."""
-    assert PHE_PRIVATE.raw_decrypt(KEY.pack([encrypt(1 << 64), encrypt(5)], 64)) == 6 << 64
+    assert PHE_PRIVATE.raw_decrypt(KEY.pack([encrypt(1 << 64), encrypt(5)], [1, 1], 64)) == 6 << 64
 
 
 def test_nothing_packs_to_zero() -> None:
-    assert KEY.pack([], 64) == 1
-    assert PHE_PRIVATE.raw_decrypt(KEY.pack([], 64)) == 0
+    assert KEY.pack([], [], 64) == 1
+    assert PHE_PRIVATE.raw_decrypt(KEY.pack([], [], 64)) == 0
 
 
 @quick

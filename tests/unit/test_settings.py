@@ -1,11 +1,14 @@
 """Settings come from the environment, then from the party's own file; what is secret in them is not shown."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pydantic import ValidationError
 
+from api.home import parties, read_urls, write_urls
 from api.settings import Settings
+from tests.parties import agreement
 
 URL = "postgresql+psycopg://somebody:geheim-17@host/db"
 
@@ -45,3 +48,20 @@ def test_a_setting_that_does_not_exist_is_refused_without_its_value(directory: P
     with pytest.raises(ValidationError, match="states_url") as caught:
         Settings(directory=directory)
     assert "geheim" not in str(caught.value)
+
+
+def test_where_parties_listen_is_read_once_and_again_once_it_changed(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked up for every message, and one file may take another's place at any time."""
+    settings, read = Settings(directory=directory, urls=directory / "urls.json"), Mock(wraps=read_urls)
+    assert settings.parties() == {}
+    monkeypatch.setattr("api.settings.read_urls", read)
+    for port in (1, 2, 1):
+        urls = dict.fromkeys(parties(agreement()), f"http://127.0.0.1:{port}")
+        write_urls(settings.urls, urls, agreement())
+        for _ in range(3):
+            assert settings.parties() == urls
+    assert read.call_count == 3
+    settings.urls.unlink()
+    assert settings.parties() == {}

@@ -96,6 +96,14 @@ def failing_after(scene: Scene, calls: int, error: Exception) -> Callable[[bytes
 
 
 class TestEntry:
+    def test_to_look_whether_anything_waits_reads_no_listing(
+        self, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scene.enter(many(3))
+        with monkeypatch.context() as patched:
+            patched.setattr(scene.store, "pending", None)
+            assert scene.seal() == []
+
     def test_counts_from_the_next_question_on_under_each_identifier(self, scene: Scene) -> None:
         assert scene.check(firm(1), firm(2)) == [Effect.NONE, Effect.NONE]
         scene.enter([listing(1, firm(1), firm(2))])
