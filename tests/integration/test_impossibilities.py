@@ -227,6 +227,7 @@ def test_a_person_listed_before_counts_for_nothing_under_an_agreement_about_firm
     scene = federations.Scene.create(tmp_path, registers={"tax": [person]})
     assert scene.check(federations.ONE) == [federations.NONE]
     monkeypatch.setattr(service, "listing_is_suspended", no)
+    federations.forget(scene.federation)
     assert scene.check(federations.ONE) == [federations.NONE | {"exclude": Effect.APPLIES}]
     scene.close()
 
