@@ -140,9 +140,9 @@ def test_a_block_has_one_size_whatever_it_holds(monkeypatch: pytest.MonkeyPatch)
     size = joint().terms.bucket_size * sieve.ENTRY_BYTES
     assert {len(block) for name in AGENCIES for block in blocks(name)} == {size} == {joint().terms.block_bytes}
     monkeypatch.setattr(sieve, "build_block", lambda entries, *_: b"".join(sorted(entries)) or b"\0")
-    asked = joint().ask([LISTED, UNLISTED])
+    asked = joint().ask([LISTED, *(b"unlisted %d" % number for number in range(8))])  # not all by chance in its bucket
     answer = read(asked.answers()["labour"], Answer, 1 << 26)
-    assert len({len(block) for block in coordinator.unseal_blocks(asked.c, answer)}) == 2
+    assert len({len(block) for block in coordinator.unseal_blocks(asked.c, answer)}) > 1
 
 
 def test_an_entry_stands_wherever_its_mark_falls() -> None:
