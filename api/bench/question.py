@@ -1,18 +1,32 @@
-"""P1: one question over HTTP, all parties as processes, beside the floor of its cryptography."""
+"""P1: one question over HTTP, all parties as processes, beside the floor of its cryptography.
+
+What lies between the two is measured as well: the CPU that is no cryptography, and commits to disk that the question
+waits for.
+"""
+
+import time
 
 from api.audit.grounds import firm
 from api.bench.figure import Figure, Measured, ratio
 from api.bench.floor import Bare, bare
-from api.bench.ground import KEYHOLDERS, LISTINGS, PURPOSE, REQUESTER, Ground, wall
+from api.bench.ground import KEYHOLDERS, LISTINGS, PURPOSE, REQUESTER, Ground, cpu_seconds, wall
 from api.charts import Chart
+from nodes.storage.engine import open_engine
+from nodes.storage.state import ProtocolState
+
+COMMITS = 6
+"""Of a question, one after the other: gateway; C and keyholders; C and agencies; keyholders."""
 
 
 def measure(ground: Ground) -> Measured:
     """Ask one question after another, and compute as many bare."""
     stage, runs = ground.processes, ground.pick(2, 40, 200)
-    warming, took = max(1, runs // 4), list[float]()
+    warming, took, spent = max(1, runs // 4), list[float](), 0.0
+    pids = list(stage.launcher.running().values())
     with stage.client(REQUESTER) as client:
         for number in range(-warming, runs):
+            if number == 0:
+                spent = cpu_seconds(pids)
             asked = {
                 "agreement": stage.terms.agreement.id,
                 "purpose": PURPOSE,
@@ -21,15 +35,34 @@ def measure(ground: Ground) -> Measured:
             }
             with wall(took):
                 client.post("/v1/membership", json=asked).raise_for_status()
+    whole = Figure("its CPU, all parties", "ms CPU", [1000 * (cpu_seconds(pids) - spent) / runs])
     question = bare_question(ground, 1, runs)
     floor = question.floor(ground.cores)
     asked_ = Figure("one question over HTTP, p50", "ms", took[warming:])
     steps = [(f"{step.name} ({parties} ×)", parties * step.median) for step, parties in question.steps()]
     return Measured(
-        [asked_, floor, ratio("question / floor", asked_, floor, most=1.5)],
+        [
+            asked_,
+            floor,
+            ratio("question / floor", asked_, floor, most=1.5),
+            whole,
+            question.milliseconds,
+            Figure(f"a commit to disk, of {COMMITS} in a row", "ms", _commits(ground, runs)),
+        ],
         parameters(ground) | {"questions before the first that counts": warming},
         charts=[Chart("CPU of a question's bare cryptography", "step", "ms", {"all parties": steps}, bars=True)],
     )
+
+
+def _commits(ground: Ground, runs: int) -> list[float]:
+    """How long a request takes to be noted in a party's ledger, by nobody else."""
+    engine, took = open_engine(f"sqlite:///{ground.folder('commits')}/state.sqlite"), list[float]()
+    ledger = ProtocolState(engine)
+    for _ in range(runs):
+        with wall(took):
+            ledger.refuse("bench", None, "none", int(time.time()))
+    engine.dispose()
+    return took
 
 
 def bare_question(ground: Ground, m: int, runs: int) -> Bare:

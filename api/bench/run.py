@@ -59,9 +59,9 @@ MEASUREMENTS: Final = (
         "P5",
         "Screening many subjects",
         "An agreement with `sieve: true` in process, all parties together, registers written under drawn pseudonyms "
-        "but for who is asked about; against `openmined-psi` run with each register in turn, both sides together, as "
-        "its documentation does. Both must find exactly who is listed. Set-up is once an epoch for all requesters "
-        "here, and once a requester there.",
+        "but for who is asked about; beside it its OPRF operations alone, bare. Against `openmined-psi` run with each "
+        "register in turn, both sides together, as its documentation does. Both must find exactly who is listed. "
+        "Set-up is once an epoch for all requesters here, and once a requester there.",
         screening.measure,
     ),
     Measurement(
@@ -83,7 +83,7 @@ MEASUREMENTS: Final = (
         "One question",
         "Asked over HTTP at the gateway, one after another, every party a process of its own on this machine. The "
         "floor is the same cryptography computed bare in this process: no message, signature, sealing, database or "
-        "network, laid on the processors in the protocol's order.",
+        "network, laid on the processors in the protocol's order. A commit is measured alone, on the same disk.",
         question.measure,
     ),
     Measurement(
@@ -144,19 +144,30 @@ def names() -> list[str]:
     return [it.name for it in sorted(MEASUREMENTS, key=_order)]
 
 
-def run(ground: Ground, wanted: Collection[str]) -> Bench:
-    """Take the wanted measurements; one that cannot be done does not keep the others from it."""
+def run(ground: Ground, wanted: Collection[str], keep: Callable[[Bench], None] = lambda _: None) -> Bench:
+    """Take the wanted measurements; one that cannot be done does not keep the others from it.
+
+    `keep` is given the run after each of them, so that who ends an hour's run early loses one measurement.
+    """
     began, started, load = datetime.now(UTC), time.monotonic(), getloadavg()[0]
-    taken = [_take(ground, it) for it in MEASUREMENTS if it.name in wanted]
-    return Bench(
-        scale=ground.scale.value,
-        began=began.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        seconds=round(time.monotonic() - started, 1),
-        machine=machine(ground.cores),
-        processors=ground.cores,
-        load=round(load, 1),
-        taken=sorted(taken, key=lambda it: _order(it.measurement)),
-    )
+    taken: list[Taken] = []
+
+    def so_far() -> Bench:
+        return Bench(
+            scale=ground.scale.value,
+            began=began.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            seconds=round(time.monotonic() - started, 1),
+            machine=machine(ground.cores),
+            processors=ground.cores,
+            load=round(load, 1),
+            taken=sorted(taken, key=lambda it: _order(it.measurement)),
+        )
+
+    for measurement in MEASUREMENTS:
+        if measurement.name in wanted:
+            taken.append(_take(ground, measurement))
+            keep(so_far())
+    return so_far()
 
 
 def machine(processors: int) -> str:

@@ -37,14 +37,17 @@ def bench(
     console = Console()
     folder = Path(mkdtemp(prefix="concordat-bench-"))
     scale = Scale.FULL if full else Scale.QUICK
+
+    def keep(made: run.Bench) -> None:
+        if output is not None:
+            report.write(report.as_json(made), output)
+
     try:
         with progress_bar(console) as progress, Ground(scale, folder, progress) as ground:
-            made = run.run(ground, wanted)
+            made = run.run(ground, wanted, keep)
     finally:
         rmtree(folder, ignore_errors=True)
-    document = report.as_json(made)
-    console.print(report.as_tables(document))
+    console.print(report.as_tables(report.as_json(made)))
     if output is not None:
-        report.write(document, output)
         console.print(f"the report is {output / 'bench.html'}")
     raise typer.Exit(DONE if made.ran else UNEXPECTED)

@@ -15,7 +15,7 @@ from api.bench import report
 from api.bench import run as running
 from api.bench.figure import Measured
 from api.bench.ground import Ground
-from api.bench.run import Measurement, names, run
+from api.bench.run import Bench, Measurement, names, run
 from api.cli import app
 from api.cli.exits import BAD_INPUT, DONE
 
@@ -108,6 +108,18 @@ def test_one_measurement_that_fails_is_said_and_the_others_are_taken(
     ]
     assert "not measured: ValueError" in printed(document)
     assert "9111000010000106X1" not in json.dumps(document) + printed(document) + report.markdown(document)
+
+
+def test_a_run_that_is_ended_has_kept_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(_ground: Ground) -> Measured:
+        raise KeyboardInterrupt
+
+    endless = Measurement("P6", "What takes too long", "Not to its end.", measure)
+    monkeypatch.setattr(running, "MEASUREMENTS", (*(it for it in running.MEASUREMENTS if it.name == "P3"), endless))
+    kept: list[Bench] = []
+    with Ground(Scale.CI, tmp_path) as ground, pytest.raises(KeyboardInterrupt):
+        run(ground, {"P3", "P6"}, kept.append)
+    assert wrong(report.as_json(kept[-1]), {"P3"}) == []
 
 
 def test_a_run_that_lacks_something_would_be_found() -> None:
