@@ -18,7 +18,6 @@ from api.bench.figure import Figure
 from api.bench.run import Bench, Taken
 from api.charts import Chart, as_svg
 
-START, END = "<!-- bench -->", "<!-- /bench -->"
 _WORDS: Final = {True: "reached", False: "not reached", None: ""}
 _COLORS: Final = {True: "green", False: "bold red", None: ""}
 
@@ -90,14 +89,14 @@ def markdown(document: Document) -> str:
     return "\n".join(lines) + "\n"
 
 
-def inserted(text: str, document: Document) -> str:
-    """A text with the run between its marks.
+def inserted(text: str, document: Document, name: str) -> str:
+    """A text with the run between the marks of its name, `<!-- name -->` and `<!-- /name -->`.
 
     Raises:
         ValueError: it has no such marks.
     """
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
+    before, start, rest = text.partition(f"<!-- {name} -->")
+    _, end, after = rest.partition(f"<!-- /{name} -->")
     if not (start and end):
         raise ValueError("the text has no marks for the benchmark's figures")
     return f"{before}{start}\n{markdown(document)}{end}{after}"
