@@ -34,6 +34,8 @@ from tests.parties import PURPOSE, REQUESTER, agreement, established
 TODAY = datetime.now(UTC).date()
 VALID = {"from": str(TODAY - timedelta(days=30)), "until": str(TODAY + timedelta(days=300))}
 SECRET = "SECRETFIRM"  # noqa: S105  # stands in refused rows, and must stand in no output
+REFUSED = ["line 3, column identifier: cn.uscc: wrong length", "line 5, column severity: not 1, 2 or 3"]
+"""What an import says of the fixture `file`."""
 ROOT = Path(__file__).parents[1]
 EPOCH = ("procurement", 1)
 

@@ -12,6 +12,7 @@ import structlog
 
 from api import logs
 from nodes.roles import Role
+from tests.agencies import SECRET, row, write
 from tests.federations import Scene
 from tests.portals import FIRM, Town
 from tests.postgres import ON_BOTH, places
@@ -50,6 +51,13 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 def tokens(town: Town) -> dict[Role, str]:
     """A token of every role at the tax office."""
     return {role: town.token("tax", role, *[FIRM] * (role is Role.SUBJECT)) for role in Role}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Three good rows and two that are refused, on lines 3 and 5."""
+    bad = row(2, identifier=SECRET, identifier_scheme="cn.uscc"), row(4, severity="9", name=SECRET)
+    return write(tmp_path / "listings.csv", [row(1), bad[0], row(3), bad[1], row(5)])
 
 
 @pytest.fixture

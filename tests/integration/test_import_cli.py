@@ -16,7 +16,7 @@ from nodes.lifecycle import term_start
 from protocol.errors import IndeterminateError
 from protocol.identifiers import Identifier, canonical
 from protocol.messages import Effect
-from tests.agencies import AGENCY, SECRET, TODAY, Scene, firm, row, write
+from tests.agencies import AGENCY, REFUSED, SECRET, TODAY, Scene, firm, row, write
 
 pytestmark = pytest.mark.usefixtures("quick_keys")
 
@@ -24,16 +24,6 @@ pytestmark = pytest.mark.usefixtures("quick_keys")
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path / "federation")
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Three good rows and two that are refused, on lines 3 and 5."""
-    bad = row(2, identifier=SECRET, identifier_scheme="cn.uscc"), row(4, severity="9", name=SECRET)
-    return write(tmp_path / "listings.csv", [row(1), bad[0], row(3), bad[1], row(5)])
-
-
-REFUSED = ["line 3, column identifier: cn.uscc: wrong length", "line 5, column severity: not 1, 2 or 3"]
 
 
 class TestReport:

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from protocol.messages import Effect
-from tests.agencies import AGENCY, EPOCH, ROOT, Scene, firm, row, write
-from tests.integration.test_import_cli import REFUSED, file  # noqa: F401  # a fixture
+from tests.agencies import AGENCY, EPOCH, REFUSED, ROOT, Scene, firm, row, write
 
 
-def test_what_is_piped_in_is_read_as_it_comes(tmp_path: Path, file: Path) -> None:  # noqa: F811
+def test_what_is_piped_in_is_read_as_it_comes(tmp_path: Path, file: Path) -> None:
     scene = Scene(tmp_path / "federation")
     command = [sys.executable, "-m", "api.cli", "import", str(scene.home.directory), "/dev/stdin", *AGENCY]
     with file.open("rb") as content:

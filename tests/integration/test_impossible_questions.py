@@ -24,7 +24,7 @@ from protocol.certificate import verify
 from protocol.errors import DecisionError
 from tests.agencies import Scene
 from tests.gateways import CASE, TOKEN, Office, firm
-from tests.integration.test_impossibilities import BOTH_KINDS, passes, scene  # noqa: F401  # a fixture
+from tests.integration.test_impossibilities import BOTH_KINDS, passes
 from tests.parties import PURPOSE
 from tests.portals import Town
 
@@ -53,16 +53,15 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
 
 @pytest.mark.parametrize("absent", ["purpose", "case"])
 def test_nobody_asks_without_purpose_and_case(
-    office: Office,
-    scene: Scene,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-    absent: str,
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: str
 ) -> None:
     question = {name: value for name, value in QUESTION.items() if name != absent}
     refused = send(office.app(), "/v1/membership", question)
     assert (refused.status_code, absent in refused.json()["detail"]) == (422, True)
     options = {"purpose": ("--case", CASE), "case": ("--purpose", PURPOSE)}[absent]
-    typed = CliRunner().invoke(app, ["check", str(scene.home.directory), "cn.reg_no:1", *options])
+    typed = CliRunner().invoke(
+        app, ["check", str(Scene(tmp_path / "federation").home.directory), "cn.reg_no:1", *options]
+    )
     assert (typed.exit_code, f"--{absent}" in typed.stderr) == (2, True)
 
     class Careless(Question):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select
 
 from api import portfolios
 from api.audit.traces import table_rows
@@ -15,6 +15,7 @@ from api.portfolio_forms import FEED_DAYS
 from federation.audit.leakage import compare, declared, observed_answer, observed_metrics, observed_row
 from federation.audit.search import Searcher, Secret
 from nodes.life import Act
+from nodes.storage.portfolio_rows import CHANGE, PORTFOLIO, SUBJECT
 from tests.gateways import BOTH, CASE, ONE, Office, firm, send
 from tests.integration.test_gateway_http import SECRET, assert_problem
 from tests.parties import NOW, REQUESTER
@@ -87,8 +88,8 @@ def test_deletion_leaves_nothing_of_it(watching: Watching) -> None:
     store = watching.monitor._store
     kept = [store.get(watching.id).id.encode()]
     with store._engine.connect() as connection:
-        for table in ("portfolio", "subject", "change"):
-            kept += connection.execute(text(f"SELECT payload FROM {table}")).scalars()  # noqa: S608  # three names
+        for table in (PORTFOLIO, SUBJECT, CHANGE):
+            kept += connection.execute(select(table.c.payload)).scalars()
     assert all(it in files_of(watching.office.folder) for it in kept)
     assert watching.call("DELETE", f"/{watching.id}").json() == {"outcome": "erased"}
     assert not any(it in files_of(watching.office.folder) for it in kept)

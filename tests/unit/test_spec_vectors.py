@@ -5,7 +5,7 @@ returns the results; a key that is neither read nor computed fails, and so does 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -77,8 +77,8 @@ def wide(value: int) -> bytes:
     return value.to_bytes(64, "little")
 
 
-def listed(values: object) -> str:
-    return ", ".join(value.hex() if isinstance(value, bytes) else str(value) for value in values)  # type: ignore[attr-defined]
+def listed(values: Iterable[object]) -> str:
+    return ", ".join(value.hex() if isinstance(value, bytes) else str(value) for value in values)
 
 
 def identifier_vector(given: Inputs) -> dict[str, str]:

@@ -33,7 +33,7 @@ from nodes.storage.listings import ListingStore, record_of_told
 from nodes.storage.records import BATCH
 from nodes.storage.rows import from_summary, summary
 from nodes.storage.seals import Seal, Seals
-from nodes.storage.tables import LISTING
+from nodes.storage.tables import LISTING, PENDING, SEAL
 from nodes.storage.trail import Trail
 from protocol.errors import SealError
 from protocol.sealing import session_key
@@ -263,13 +263,9 @@ class TestFromTheFirstVersion:
             if not next(calls):
                 raise KeyboardInterrupt
 
-        with monkeypatch.context() as patched:
-            patched.setattr(Trail, "append", failing)
-            with pytest.raises(KeyboardInterrupt):
-                open_store(engine)
-        with engine.connect() as connection:
-            left = select(func.count()).select_from(LISTING).where(LISTING.c.due_on == TO_BRING_OVER)
-            assert connection.execute(left).scalar_one() == 20
+        monkeypatch.setattr(Trail, "append", failing)
+        assert left_when_interrupted(engine, TO_BRING_OVER) == 20
+        monkeypatch.undo()
         store = open_store(engine)
         assert [record.listing for record in store.all()] == many
         assert len(store.find(many[0].identifiers)) == len(many)
@@ -295,8 +291,8 @@ class TestBackToTheFirstVersion:
         with engine.connect() as connection:
             rows = connection.execute(text("SELECT number, disputed_since FROM listing ORDER BY number")).all()
             sealed, waiting = (
-                connection.execute(text(f"SELECT listing FROM {table} ORDER BY listing")).scalars().all()  # noqa: S608
-                for table in ("seal", "pending")
+                connection.execute(select(table.c.listing).order_by(table.c.listing)).scalars().all()
+                for table in (SEAL, PENDING)
             )
         assert [(number, str(since)) for number, since in rows] == [(2, "2026-03-02"), (3, "2026-03-09")]
         assert sealed == []  # what was sealed waits to be sealed again, for its pseudonym is not known any more
@@ -356,14 +352,19 @@ class TestFromTheSecondVersion:
                 raise KeyboardInterrupt
             return encrypt(cipher, plaintext, at)
 
-        with monkeypatch.context() as patched:
-            patched.setattr(ColumnCipher, "encrypt_at", failing)
-            with pytest.raises(KeyboardInterrupt):
-                open_store(engine)
-        with engine.connect() as connection:
-            waiting = select(func.count()).select_from(LISTING).where(LISTING.c.due_on == TO_SUMMARISE)
-            assert connection.execute(waiting).scalar_one() == 20
+        monkeypatch.setattr(ColumnCipher, "encrypt_at", failing)
+        assert left_when_interrupted(engine, TO_SUMMARISE) == 20
+        monkeypatch.undo()
         assert open_store(engine).bucket(*HERE, 8) == before
+
+
+def left_when_interrupted(engine: Engine, due: date) -> int:
+    """Open the store, which somebody interrupts; returns how many rows still wait to be brought over."""
+    with pytest.raises(KeyboardInterrupt):
+        open_store(engine)
+    with engine.connect() as connection:
+        waiting = select(func.count()).select_from(LISTING).where(LISTING.c.due_on == due)
+        return int(connection.execute(waiting).scalar_one())
 
 
 def as_before(engine: Engine) -> None:
